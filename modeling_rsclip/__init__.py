@@ -1,0 +1,32 @@
+"""The models of RSCLIP. Importing the package registers them: where it is installed, no remote code is needed."""
+
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoModelForZeroShotImageClassification
+
+from .configuration_rscaptioner import RSCaptionerConfig
+from .configuration_rsclip import RSCLIPConfig
+from .importing_rsclip import import_clip
+from .modeling_rscaptioner import RSCaptionerForConditionalGeneration, RSCaptionerModel
+from .modeling_rsclip import RSCLIPModel, RSCLIPOutput
+
+AutoConfig.register("rsclip", RSCLIPConfig)
+AutoConfig.register("rscaptioner", RSCaptionerConfig)
+AutoModel.register(RSCLIPConfig, RSCLIPModel)
+AutoModelForZeroShotImageClassification.register(RSCLIPConfig, RSCLIPModel)
+AutoModel.register(RSCaptionerConfig, RSCaptionerModel)
+AutoModelForImageTextToText.register(RSCaptionerConfig, RSCaptionerForConditionalGeneration)
+
+RSCLIPConfig.register_for_auto_class()
+RSCaptionerConfig.register_for_auto_class()
+RSCLIPModel.register_for_auto_class("AutoModel")
+RSCaptionerModel.register_for_auto_class("AutoModel")
+RSCaptionerForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
+
+__all__ = [
+    "RSCLIPConfig",
+    "RSCLIPModel",
+    "RSCLIPOutput",
+    "RSCaptionerConfig",
+    "RSCaptionerForConditionalGeneration",
+    "RSCaptionerModel",
+    "import_clip",
+]
