@@ -60,7 +60,6 @@ class RSCLIPPreTrainedModel(LoudPreTrainedModel):
 
     config: RSCLIPConfig
     base_model_prefix = "rsclip"
-    main_input_name = "pixel_values"
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
@@ -77,7 +76,6 @@ class RSCLIPPreTrainedModel(LoudPreTrainedModel):
         "SiglipMultiheadAttentionPoolingHead",
         "AttentionFusion",
     ]
-    _keep_in_fp32_modules_strict = ["logit_scale", "logit_bias"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -124,6 +122,7 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
         self.logit_scale = nn.Parameter(torch.full((1,), float(config.logit_scale_init_value)))
         bias = config.logit_bias_init_value
         self.logit_bias = nn.Parameter(torch.full((1,), float(bias))) if bias is not None else None
+        self._keep_in_fp32_modules_strict = [name for name in self._fp32_parameters if getattr(self, name) is not None]
         if config.infrared_tower == "adapted":
             self.declare_shared("infrared_model", "vision_model")
         self.post_init()

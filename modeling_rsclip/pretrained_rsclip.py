@@ -19,6 +19,12 @@ class LoudPreTrainedModel(PreTrainedModel):
     _shared_with: dict[str, str] | None = None
 
     @classmethod
+    def is_custom_code(cls) -> bool:
+        """Loads like a class of transformers. For custom code it leaves modules without parameters of their own, CLIP's
+        attention among them, uninitialised, and takes missing weights of shared modules for loaded."""
+        return False
+
+    @classmethod
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | Path | None,
