@@ -92,7 +92,7 @@ def build_fusion(kind: str, embedding_dim: int, tower_width: int, heads: int) ->
     raise ValueError(f"fusion {kind!r} is not one of 'none', 'mean', 'gated', 'attention'.")
 
 
-def corrections(fusion: nn.Module | None) -> list[nn.Parameter]:
+def corrections(fusion: nn.Module | None) -> list[torch.Tensor]:
     """The parameters that move a fusion away from the mean; at zero it is the mean."""
     match fusion:
         case GatedFusion():

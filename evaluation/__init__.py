@@ -1,0 +1,1 @@
+"""Protocols and metrics: a checkpoint or embeddings in, results JSON out."""

@@ -1,0 +1,47 @@
+"""Protocol `retrieval-fusionrs`: RGB, infrared, fused pairs and texts find each other.
+
+Images and texts are positives where their `caption_key` is equal, RGB and infrared where they are one row.
+"""
+
+from .embedding import Bundle
+from .results import Metric
+from .retrieval import Keys, chance_recall, interval, ranks_of_first_positive, recall_at
+
+RECALLS = (1, 5, 10)
+DIRECTIONS = (
+    ("rgb", "text"),
+    ("text", "rgb"),
+    ("infrared", "text"),
+    ("text", "infrared"),
+    ("fused", "text"),
+    ("text", "fused"),
+    ("rgb", "infrared"),
+    ("infrared", "rgb"),
+    ("infrared", "infrared_text"),
+    ("infrared_text", "infrared"),
+    ("fused", "infrared_text"),
+    ("rgb", "infrared_text"),
+)
+
+
+def score(bundle: Bundle) -> list[Metric]:
+    """Recall at 1, 5 and 10 of every direction that the bundle has, and what chance would give."""
+    metrics = []
+    for query, gallery in DIRECTIONS:
+        queries, entries = getattr(bundle, query), getattr(bundle, gallery)
+        if queries is None or entries is None:
+            continue
+        keys = positives_of(bundle, query, gallery)
+        ranks = ranks_of_first_positive(queries, entries, keys, keys)
+        for k in RECALLS:
+            low, high = interval(ranks, k)
+            name = f"{query}_to_{gallery}/recall_at_{k}"
+            metrics.append(Metric(name=name, value=recall_at(ranks, k), low=low, high=high, n=len(ranks)))
+            chance = chance_recall(keys, keys, k)
+            metrics.append(Metric(name=f"chance/{name}", value=chance, low=chance, high=chance, n=len(ranks)))
+    return metrics
+
+
+def positives_of(bundle: Bundle, query: str, gallery: str) -> Keys:
+    """The key that makes two rows positives of each other in this direction."""
+    return bundle.caption_key if "text" in (query, gallery) else bundle.id

@@ -1,0 +1,1 @@
+"""Programs that train the models, launched with accelerate."""

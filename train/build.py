@@ -1,0 +1,170 @@
+"""Builds the models and processors of a run, from a source or from random weights."""
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPTextConfig,
+    CLIPVisionConfig,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
+
+from modeling_rsclip import (
+    RSCaptionerConfig,
+    RSCaptionerForConditionalGeneration,
+    RSCLIPConfig,
+    RSCLIPModel,
+    import_clip,
+)
+from modeling_rsclip.configuration_rsclip import LOSS_PAIRS
+from processing import RSCaptionerProcessor, RSCLIPProcessor, RSImageProcessor
+
+from .config import CaptionerModelConfig, ClipModelConfig, LanguageModelSize, TowerSize
+from .vocabulary import IMAGE, learn_clip_tokenizer, learn_language_tokenizer
+
+SIGLIP_TEXT_TOKENS = 64
+
+
+def build_clip(config: ClipModelConfig, rows: Dataset) -> tuple[RSCLIPModel, RSCLIPProcessor]:
+    """The model and processor to train."""
+    fields: dict[str, Any] = {
+        "infrared_tower": config.infrared_tower,
+        "fusion": config.fusion,
+        "loss": config.loss,
+        "loss_weights": {name: float(name in config.pairs) for name in LOSS_PAIRS},
+    }
+    if config.loss == "sigmoid":
+        fields["logit_bias_init_value"] = -10.0  # SigLIP's start: at first nearly every pair is a negative
+    if config.source is None:
+        return _small_clip(config.size, rows, fields)
+    model = import_clip(config.source, activation=config.activation, **fields)
+    return model, _imported_processor(config.source, model)
+
+
+def _small_clip(size: TowerSize, rows: Dataset, fields: dict[str, Any]) -> tuple[RSCLIPModel, RSCLIPProcessor]:
+    tokenizer = learn_clip_tokenizer(all_captions(rows), size.vocabulary, size.text_tokens)
+    shape = {
+        "hidden_size": size.width,
+        "intermediate_size": 4 * size.width,
+        "num_attention_heads": size.heads,
+        "hidden_act": "gelu",
+    }
+    vision = CLIPVisionConfig(
+        **shape, num_hidden_layers=size.vision_layers, image_size=size.image_size, patch_size=size.patch_size
+    )
+    text = CLIPTextConfig(
+        **shape,
+        num_hidden_layers=size.text_layers,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=size.text_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    config = RSCLIPConfig(text_config=text, vision_config=vision, projection_dim=size.width, **fields)
+    images = RSImageProcessor(
+        size={"shortest_edge": size.image_size},
+        crop_size={"height": size.image_size, "width": size.image_size},
+        infrared_scaling={"rule": "percentile", "low": 1.0, "high": 99.0},
+    )
+    return RSCLIPModel(config), RSCLIPProcessor(images, tokenizer, max_text_length=size.text_tokens)
+
+
+def _imported_processor(source: Path, model: RSCLIPModel) -> RSCLIPProcessor:
+    """The source's tokenizer, and its normalisation of RGB; infrared is scaled per image."""
+    side = model.config.vision_config.image_size
+    siglip = model.config.vision_config.model_type.startswith("siglip")
+    geometry = (
+        {
+            "size": {"height": side, "width": side},
+            "do_center_crop": False,
+            "image_mean": [0.5] * 3,
+            "image_std": [0.5] * 3,
+        }
+        if siglip
+        else {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    )
+    images = RSImageProcessor(**geometry, infrared_scaling={"rule": "percentile", "low": 1.0, "high": 99.0})
+    folder = source / "model" if (source / "model" / "tokenizer_config.json").is_file() else source
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if siglip:
+        return RSCLIPProcessor(images, tokenizer, text_padding="max_length", max_text_length=SIGLIP_TEXT_TOKENS)
+    return RSCLIPProcessor(images, tokenizer, max_text_length=model.config.text_config.max_position_embeddings)
+
+
+def build_captioner(
+    config: CaptionerModelConfig, rows: Dataset
+) -> tuple[RSCaptionerForConditionalGeneration, RSCaptionerProcessor]:
+    """A captioner on the image towers of an RSCLIP; its language model comes from a source or starts at random."""
+    clip = RSCLIPModel.from_pretrained(config.clip)
+    if config.language_model is None:
+        tokenizer = learn_language_tokenizer(all_captions(rows), config.size.vocabulary, config.size.tokens)
+        language = AutoModelForCausalLM.from_config(_small_language_model(config.size, tokenizer))
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(config.language_model)
+        language = AutoModelForCausalLM.from_pretrained(config.language_model)
+        if IMAGE not in tokenizer.get_vocab():
+            tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
+            language.resize_token_embeddings(len(tokenizer))
+
+    siglip = clip.config.vision_config.model_type.startswith("siglip")
+    captioner = RSCaptionerForConditionalGeneration(
+        RSCaptionerConfig(
+            vision_config=clip.config.vision_config,
+            text_config=language.config,
+            infrared_tower=clip.config.infrared_tower,
+            infrared_channels=clip.config.infrared_channels,
+            image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+            projector_reduction=config.projector_reduction,
+            vision_feature_select_strategy="full" if siglip else "default",
+            tie_word_embeddings=language.config.tie_word_embeddings,
+        )
+    )
+    captioner.model.vision_tower.load_state_dict(clip.vision_model.state_dict())
+    if captioner.model.infrared_tower is not None:
+        captioner.model.infrared_tower.load_state_dict(clip.infrared_model.state_dict())
+    captioner.model.language_model.load_state_dict(language.base_model.state_dict())
+    captioner.lm_head.load_state_dict(language.get_output_embeddings().state_dict())
+    captioner.generation_config.update(
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id
+    )
+    for part, frozen in (
+        (captioner.model.vision_tower, config.freeze_towers),
+        (captioner.model.infrared_tower, config.freeze_towers),
+        (captioner.model.language_model, config.freeze_language_model),
+        (captioner.lm_head, config.freeze_language_model),
+    ):
+        if part is not None:
+            part.requires_grad_(not frozen)
+    images = AutoImageProcessor.from_pretrained(config.clip)
+    processor = RSCaptionerProcessor(images, tokenizer, num_image_tokens=captioner.config.num_image_tokens)
+    return captioner, processor
+
+
+def _small_language_model(size: LanguageModelSize, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.width,
+        intermediate_size=3 * size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        max_position_embeddings=size.tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=True,
+    )
+
+
+def all_captions(rows: Dataset) -> list[str]:
+    """Every caption of a split, scene and infrared."""
+    texts = rows.select_columns(["captions", "infrared_captions"])
+    return [text for row in texts for text in (*row["captions"], *row["infrared_captions"])]
+
+
+__all__ = ["all_captions", "build_captioner", "build_clip"]

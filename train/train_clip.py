@@ -1,0 +1,28 @@
+"""Trains the tri-modal CLIP.
+
+accelerate launch -m train.train_clip debug --data.path fusionrs --output runs/clip
+"""
+
+from collections.abc import Sequence
+
+import tyro
+
+from .build import build_clip
+from .config import ClipConfig
+from .data import ClipBatches
+from .loop import fit
+from .presets import CLIP_PRESETS
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads a preset and its changes from the command line, and trains."""
+    run(tyro.extras.overridable_config_cli(CLIP_PRESETS, args=argv, description=__doc__))
+
+
+def run(config: ClipConfig) -> None:
+    """Trains on the pairs that the configuration names."""
+    fit(config, build_clip, lambda processor: ClipBatches(processor, config.seed, config.modality_dropout))
+
+
+if __name__ == "__main__":
+    main()
