@@ -37,6 +37,12 @@ class Bundle:
         np.savez_compressed(path, **{name: value for name, value in arrays.items() if value is not None})
 
 
+def load_bundle(path: Path) -> Bundle:
+    """Reads what `Bundle.save` wrote."""
+    with np.load(path) as arrays:
+        return Bundle(**{name: arrays[name] for name in arrays.files})
+
+
 @torch.inference_mode()
 def embed(model: RSCLIPModel, processor: RSCLIPProcessor, rows: Dataset, batch_size: int = 64) -> Bundle:
     """Embeds the first caption, the first infrared caption and both images of every row.

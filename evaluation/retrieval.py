@@ -48,17 +48,17 @@ def recall_at(ranks: Ranks, k: int) -> float:
     return float((ranks < k).mean())
 
 
-def interval(ranks: Ranks, k: int, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of recall at k over queries."""
-    hits = (ranks < k).astype(np.float64)
-    sample = np.random.default_rng(seed).integers(len(hits), size=(draws, len(hits)))
-    low, high = np.quantile(hits[sample].mean(axis=1), [0.025, 0.975])
+def mean_interval(values: npt.NDArray[np.float64], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean over cases."""
+    sample = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    low, high = np.quantile(values[sample].mean(axis=1), [0.025, 0.975])
     return float(low), float(high)
 
 
 def chance_recall(query_keys: Keys, gallery_keys: Keys, k: int) -> float:
     """Expected recall at k of a random order: one minus the chance that all k are negatives."""
     size = len(gallery_keys)
+    k = min(k, size)
     names, counts = np.unique(gallery_keys, return_counts=True)
     positives = dict(zip(names.tolist(), counts.tolist(), strict=True))
     misses = [comb(size - positives[key], k) / comb(size, k) for key in query_keys.tolist()]

@@ -3,9 +3,11 @@
 Images and texts are positives where their `caption_key` is equal, RGB and infrared where they are one row.
 """
 
+import numpy as np
+
 from .embedding import Bundle
 from .results import Metric
-from .retrieval import Keys, chance_recall, interval, ranks_of_first_positive, recall_at
+from .retrieval import Keys, chance_recall, mean_interval, ranks_of_first_positive, recall_at
 
 RECALLS = (1, 5, 10)
 DIRECTIONS = (
@@ -34,7 +36,7 @@ def score(bundle: Bundle) -> list[Metric]:
         keys = positives_of(bundle, query, gallery)
         ranks = ranks_of_first_positive(queries, entries, keys, keys)
         for k in RECALLS:
-            low, high = interval(ranks, k)
+            low, high = mean_interval((ranks < k).astype(np.float64))
             name = f"{query}_to_{gallery}/recall_at_{k}"
             metrics.append(Metric(name=name, value=recall_at(ranks, k), low=low, high=high, n=len(ranks)))
             chance = chance_recall(keys, keys, k)

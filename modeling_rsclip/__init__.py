@@ -1,6 +1,12 @@
 """The models of RSCLIP. Importing the package registers them: where it is installed, no remote code is needed."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoModelForZeroShotImageClassification
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoModelForZeroShotImageClassification,
+)
 
 from .configuration_rscaptioner import RSCaptionerConfig
 from .configuration_rsclip import RSCLIPConfig
@@ -14,6 +20,7 @@ AutoModel.register(RSCLIPConfig, RSCLIPModel)
 AutoModelForZeroShotImageClassification.register(RSCLIPConfig, RSCLIPModel)
 AutoModel.register(RSCaptionerConfig, RSCaptionerModel)
 AutoModelForImageTextToText.register(RSCaptionerConfig, RSCaptionerForConditionalGeneration)
+AutoModelForMultimodalLM.register(RSCaptionerConfig, RSCaptionerForConditionalGeneration)
 
 RSCLIPConfig.register_for_auto_class()
 RSCaptionerConfig.register_for_auto_class()

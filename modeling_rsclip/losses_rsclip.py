@@ -76,9 +76,5 @@ def pair_loss(
 
 def weighted_mean(losses: dict[str, torch.Tensor], weights: dict[str, float]) -> torch.Tensor:
     """Sum of weight times loss over the pairs at hand, divided by the sum of their weights."""
-    total = sum(weights.get(name, 0.0) for name in losses)
-    if total == 0:
-        raise ValueError(
-            f"Every pair at hand ({sorted(losses)}) has weight 0 in loss_weights {weights}; nothing is left to train."
-        )
-    return torch.stack([weights.get(name, 0.0) * loss for name, loss in losses.items()]).sum() / total
+    weighted = torch.stack([weights[name] * loss for name, loss in losses.items()])
+    return weighted.sum() / sum(weights[name] for name in losses)

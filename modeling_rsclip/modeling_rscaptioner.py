@@ -8,7 +8,7 @@ D model width.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from transformers import AutoModel, GenerationMixin
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .configuration_rscaptioner import RSCaptionerConfig
 from .pretrained_rsclip import LoudPreTrainedModel
@@ -151,7 +151,7 @@ class RSCaptionerModel(RSCaptionerPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc]
     ) -> RSCaptionerModelOutputWithPast:
         """Runs the language model over text and image tokens.
 
@@ -320,7 +320,7 @@ class RSCaptionerForConditionalGeneration(RSCaptionerPreTrainedModel, Generation
         labels: torch.Tensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc]
     ) -> RSCaptionerCausalLMOutputWithPast:
         """Next-token logits; `labels` (B, L) are -100 where no loss is wanted; the rest as in `RSCaptionerModel`."""
         outputs = self.model(

@@ -4,14 +4,14 @@ Shapes: B rows, L text tokens, C channels, H W pixels, D width of the shared spa
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .configuration_rsclip import RSCLIPConfig
 from .fusion_rsclip import ImageView, build_fusion, corrections
@@ -26,7 +26,7 @@ class RSCLIPOutput(ModelOutput):
 
     Args:
         loss: Weighted mean of `losses`, with `return_loss=True`.
-        losses: Unweighted loss of each pair of modalities.
+        losses: Unweighted loss of each pair of modalities that has a weight.
         logits_per_image: Scaled similarities (B, B) of RGB images (rows) and texts; `logits_per_text` is its transpose.
         logits_per_infrared: The same for infrared images (rows) and texts.
         logits_per_fused: The same for fused pairs (rows) and texts.
@@ -244,7 +244,7 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
         infrared_text_present: torch.Tensor | None = None,
         return_loss: bool | None = None,
         interpolate_pos_encoding: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc]
     ) -> RSCLIPOutput:
         """Embeds whatever is given, compares it, and with `return_loss=True` scores the pairs.
 
@@ -334,14 +334,15 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
         present: dict[str, torch.Tensor | None],
         keys: dict[str, torch.Tensor | None],
     ) -> dict[str, torch.Tensor]:
-        """Loss of each pair whose two sides are at hand. Pairs of images are positives only of themselves."""
+        """Loss of each pair at hand that has a weight. Pairs of images are positives only of themselves."""
         if present["rgb"] is not None and present["infrared"] is not None:
             present = {**present, "fused": present["rgb"] | present["infrared"]}
         losses = {}
         for first, second in PAIRS:
-            if first not in embeds or second not in embeds:
+            name = f"{first}_{second}"
+            if first not in embeds or second not in embeds or not self.config.loss_weights.get(name):
                 continue
-            losses[f"{first}_{second}"] = pair_loss(
+            losses[name] = pair_loss(
                 self.config.loss,
                 embeds[first],
                 embeds[second],
@@ -352,8 +353,8 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
             )
         if not losses:
             raise ValueError(
-                f"return_loss=True needs two modalities to compare, got {sorted(embeds) or 'none'}. Pass e.g. "
-                "input_ids and pixel_values, or return_loss=False."
+                f"return_loss=True needs two modalities of a pair in loss_weights {self.config.loss_weights}, got "
+                f"{sorted(embeds) or 'none'}. Pass e.g. input_ids and pixel_values, or return_loss=False."
             )
         return losses
 

@@ -59,6 +59,12 @@ class LoudPreTrainedModel(PreTrainedModel):
             self.config.auto_map = dict(self.hub_auto_map)
         super().save_pretrained(save_directory, **kwargs)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The data type of the weights, as saved in the configuration; not that of what stays in float32."""
+        named = self.named_parameters()
+        return next(p.dtype for name, p in named if p.is_floating_point() and name not in self._fp32_parameters)
+
     def declare_shared(self, target: str, source: str) -> None:
         """Declares the parameters that submodule `target` shares with submodule `source`: saved once, tied on loading.
 

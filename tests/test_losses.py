@@ -103,11 +103,6 @@ def test_weights_are_normalised_over_the_pairs_at_hand() -> None:
     assert weighted_mean(losses, weights).item() == pytest.approx((2 + 15) / 4)
 
 
-def test_pairs_without_weight_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"Every pair at hand \(\['rgb_text'\]\) has weight 0"):
-        weighted_mean({"rgb_text": torch.tensor(1.0)}, {"rgb_text": 0.0})
-
-
 def test_keys_of_the_wrong_length_are_refused() -> None:
     with pytest.raises(ValueError, match="one key for each of the 3 rows"):
         positive_pairs(3, torch.tensor([1, 2]), torch.device("cpu"))

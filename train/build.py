@@ -1,5 +1,6 @@
 """Builds the models and processors of a run, from a source or from random weights."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,17 @@ def build_clip(config: ClipModelConfig, rows: Dataset) -> tuple[RSCLIPModel, RSC
         fields["logit_bias_init_value"] = -10.0  # SigLIP's start: at first nearly every pair is a negative
     if config.source is None:
         return _small_clip(config.size, rows, fields)
+    if _is_rsclip(config.source):
+        model = RSCLIPModel.from_pretrained(config.source)
+        model.config.loss_weights = fields["loss_weights"]
+        return model, RSCLIPProcessor.from_pretrained(config.source)
     model = import_clip(config.source, activation=config.activation, **fields)
     return model, _imported_processor(config.source, model)
+
+
+def _is_rsclip(source: Path) -> bool:
+    config = source / "config.json"
+    return config.is_file() and json.loads(config.read_text())["model_type"] == "rsclip"
 
 
 def _small_clip(size: TowerSize, rows: Dataset, fields: dict[str, Any]) -> tuple[RSCLIPModel, RSCLIPProcessor]:

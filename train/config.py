@@ -54,13 +54,13 @@ class TowerSize:
 
     image_size: int = 96
     """Side of the images in pixels."""
-    patch_size: int = 12
+    patch_size: int = 16
     """Side of a patch in pixels."""
     width: int = 128
     """Width of both towers."""
-    vision_layers: int = 4
+    vision_layers: int = 3
     """Layers of the image tower."""
-    text_layers: int = 3
+    text_layers: int = 2
     """Layers of the text tower."""
     heads: int = 4
     """Attention heads of both towers."""
@@ -79,7 +79,8 @@ class ClipModelConfig:
     """What to train."""
 
     source: Path | None = None
-    """CLIP to start from, anything `import_clip` reads or an RSCLIP folder; nothing starts small random towers."""
+    """CLIP to start from: anything `import_clip` reads, or an RSCLIP folder, which keeps its towers, fusion and loss.
+    Nothing starts small random towers."""
     activation: Literal["quick_gelu", "gelu"] | None = None
     """Activation of an open_clip checkpoint, which does not carry it."""
     size: TowerSize = field(default_factory=TowerSize)

@@ -8,15 +8,12 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 
+from evaluation.captioning import INFRARED_PROMPT, SCENE_PROMPT, prompt
 from processing import RSCaptionerProcessor, RSCLIPProcessor
 
 from .config import DataConfig
 
 Batches = Callable[[list[dict[str, Any]]], dict[str, Any]]
-
-SCENE_PROMPT = "Describe the scene."
-INFRARED_PROMPT = "Describe what the infrared shows."
-IMAGES = {"rgb": ("image",), "infrared": ("infrared",), "pair": ("image", "infrared")}
 
 
 def draw(seed: int, *names: object) -> torch.Generator:
@@ -28,6 +25,10 @@ def draw(seed: int, *names: object) -> torch.Generator:
 def text_key(text: str) -> int:
     """A text as an integer that fits a tensor; equal texts have equal keys."""
     return int.from_bytes(hashlib.sha256(text.casefold().encode()).digest()[:8], "little", signed=True)
+
+
+def _keys(texts: list[str]) -> torch.Tensor:
+    return torch.tensor([text_key(text) for text in texts])
 
 
 def pick(options: list[str] | tuple[str, ...], generator: torch.Generator) -> str:
@@ -68,31 +69,33 @@ class EpochRows(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 class ClipBatches:
-    """Rows to the inputs of RSCLIP."""
+    """Rows to the inputs of RSCLIP that the trained pairs need."""
 
-    def __init__(self, processor: RSCLIPProcessor, seed: int, modality_dropout: float):
+    def __init__(self, processor: RSCLIPProcessor, seed: int, modality_dropout: float, pairs: tuple[str, ...]):
         self.processor, self.seed, self.modality_dropout = processor, seed, modality_dropout
+        self.infrared = any("infrared" in pair or "fused" in pair for pair in pairs)
+        self.infrared_text = "infrared_infrared_text" in pairs
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         generators = [draw(self.seed, row["epoch"], row["id"]) for row in rows]
-        texts = [pick(row["captions"], generator) for row, generator in zip(rows, generators, strict=True)]
-        infrared_texts = [
-            pick(row["infrared_captions"] or [""], generator) for row, generator in zip(rows, generators, strict=True)
-        ]
-        batch = self.processor(
-            images=[row["rgb"]["bytes"] for row in rows],
-            infrared=[row["infrared"]["bytes"] for row in rows],
-            text=texts,
-            infrared_text=infrared_texts,
-        )
-        batch["caption_keys"] = torch.tensor([text_key(row["caption_key"]) for row in rows])
-        batch["infrared_caption_keys"] = torch.tensor([text_key(text) for text in infrared_texts])
-        batch["infrared_text_present"] = torch.tensor([bool(row["infrared_captions"]) for row in rows])
+        inputs: dict[str, Any] = {"images": [row["rgb"]["bytes"] for row in rows]}
+        inputs["text"] = [pick(row["captions"], generator) for row, generator in zip(rows, generators, strict=True)]
+        extra: dict[str, Any] = {"caption_keys": _keys([row["caption_key"] for row in rows]), "return_loss": True}
+        if self.infrared:
+            inputs["infrared"] = [row["infrared"]["bytes"] for row in rows]
+        if self.infrared_text:
+            texts = [
+                pick(row["infrared_captions"] or [""], generator)
+                for row, generator in zip(rows, generators, strict=True)
+            ]
+            inputs["infrared_text"] = texts
+            extra["infrared_caption_keys"] = _keys(texts)
+            extra["infrared_text_present"] = torch.tensor([bool(text) for text in texts])
         if self.modality_dropout:
             dice = torch.stack([torch.rand(2, generator=generator) for generator in generators])
             dropped, rgb = dice[:, 0] < self.modality_dropout, dice[:, 1] < 0.5
-            batch["image_present"], batch["infrared_present"] = ~(dropped & rgb), ~(dropped & ~rgb)
-        return {**batch, "return_loss": True}
+            extra["image_present"], extra["infrared_present"] = ~(dropped & rgb), ~(dropped & ~rgb)
+        return {**self.processor(**inputs), **extra}
 
 
 class CaptionerBatches:
@@ -113,13 +116,6 @@ class CaptionerBatches:
             images.append([row["rgb"]["bytes"]] if shown != "infrared" else [])
             infrared.append([row["infrared"]["bytes"]] if shown != "rgb" else [])
         return dict(self.processor(images=images, infrared=infrared, text=prompts, suffix=answers))
-
-
-def prompt(processor: RSCaptionerProcessor, shown: str, instruction: str) -> str:
-    """The captioner's prompt for what it is shown: `rgb`, `infrared` or `pair`."""
-    content = [{"type": kind} for kind in IMAGES[shown]] + [{"type": "text", "text": instruction}]
-    conversation = [{"role": "user", "content": content}]
-    return str(processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False))
 
 
 def make_loader(

@@ -6,7 +6,7 @@ from .config import CaptionerConfig, ClipConfig, ClipModelConfig, OptimConfig
 
 DEBUG_CLIP = ClipConfig(
     modality_dropout=0.2,
-    optim=OptimConfig(steps=400, batch_size=64, learning_rate=1e-3, warmup_steps=40),
+    optim=OptimConfig(steps=220, batch_size=64, learning_rate=1e-3, warmup_steps=20),
 )
 
 CLIP_PRESETS: dict[str, tuple[str, ClipConfig]] = {
@@ -24,6 +24,6 @@ CLIP_PRESETS: dict[str, tuple[str, ClipConfig]] = {
 CAPTIONER_PRESETS: dict[str, tuple[str, CaptionerConfig]] = {
     "debug": (
         "A small language model from random weights on the towers of `runs/clip`: minutes on a CPU.",
-        CaptionerConfig(optim=OptimConfig(steps=300, batch_size=32, learning_rate=2e-3, warmup_steps=30)),
+        CaptionerConfig(optim=OptimConfig(steps=220, batch_size=32, learning_rate=2e-3, warmup_steps=20)),
     ),
 }

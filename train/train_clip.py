@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(config: ClipConfig) -> None:
     """Trains on the pairs that the configuration names."""
-    fit(config, build_clip, lambda processor: ClipBatches(processor, config.seed, config.modality_dropout))
+    dropout, pairs = config.modality_dropout, config.model.pairs
+    fit(config, build_clip, lambda processor: ClipBatches(processor, config.seed, dropout, pairs))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Programs that make the RS5M and FusionRS datasets: sources in, Parquet shards, manifest and card out."""

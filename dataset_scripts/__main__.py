@@ -1,0 +1,35 @@
+"""Dispatches `python -m dataset_scripts COMMAND`."""
+
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "simulate": "write a simulated fusionrs folder",
+    "scene-sheet": "draw one scene of every class into a PNG",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Hand the arguments to the command that they name."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    match command:
+        case "simulate":
+            from .simulate import main as run
+        case "scene-sheet":
+            from .scene_sheet import main as run
+        case "--help" | "-h":
+            print(_usage())
+            return
+        case _:
+            raise SystemExit(f"unknown command {command!r}.\n{_usage()}")
+    run(rest)
+
+
+def _usage() -> str:
+    lines = [f"  {name:<14}{text}" for name, text in COMMANDS.items()]
+    return "usage: python -m dataset_scripts COMMAND [--help]\n" + "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

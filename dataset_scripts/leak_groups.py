@@ -1,0 +1,66 @@
+"""Rows that may leak into each other, and splits that never cut such a group."""
+
+import hashlib
+from collections.abc import Sequence
+
+SPLITS = ("train", "validation", "test")
+
+
+def leak_groups(keys_of_rows: Sequence[Sequence[str]]) -> list[str]:
+    """Name the connected component of every row, where rows that share any key are connected.
+
+    Args:
+        keys_of_rows: for each row the keys it can be confused by, such as its caption key or an image hash.
+
+    Returns:
+        One name per row, equal for rows of one component. The name is the hash of the component's smallest key,
+        so it does not depend on the order of the rows. A row without keys is an error.
+    """
+    parent: dict[str, str] = {}
+    for row, keys in enumerate(keys_of_rows):
+        if not keys:
+            raise ValueError(f"row {row} has no key to group by; give every row at least its caption key.")
+        for key in keys:
+            parent.setdefault(key, key)
+            _join(parent, keys[0], key)
+    return [_group_name(_root(parent, keys[0])) for keys in keys_of_rows]
+
+
+def assign_splits(
+    groups: Sequence[str], *, validation_fraction: float, test_fraction: float, seed: int
+) -> list[str]:
+    """Give every row a split such that a group lies in one split only.
+
+    Groups are visited in the order of their hash with the seed; validation is filled first, then test, and the
+    rest is train. A group that would overfill a split goes on to train.
+    """
+    sizes: dict[str, int] = {}
+    for group in groups:
+        sizes[group] = sizes.get(group, 0) + 1
+    room = {
+        "validation": round(len(groups) * validation_fraction),
+        "test": round(len(groups) * test_fraction),
+    }
+    split_of: dict[str, str] = {}
+    for group in sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()):
+        split = next((name for name, rows in room.items() if sizes[group] <= rows), "train")
+        split_of[group] = split
+        if split != "train":
+            room[split] -= sizes[group]
+    return [split_of[group] for group in groups]
+
+
+def _root(parent: dict[str, str], key: str) -> str:
+    while parent[key] != key:
+        parent[key] = parent[parent[key]]
+        key = parent[key]
+    return key
+
+
+def _join(parent: dict[str, str], first: str, second: str) -> None:
+    low, high = sorted((_root(parent, first), _root(parent, second)))
+    parent[high] = low
+
+
+def _group_name(key: str) -> str:
+    return "leak:" + hashlib.sha256(key.encode("utf-8")).hexdigest()[:24]

@@ -1,0 +1,114 @@
+"""Captions of held-out rows: what the captioner says of RGB, infrared or the pair, beside what the references say."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tqdm import tqdm
+
+from modeling_rsclip import RSCaptionerForConditionalGeneration
+from processing import RSCaptionerProcessor
+
+SCENE_PROMPT = "Describe the scene."
+INFRARED_PROMPT = "Describe what the infrared shows."
+BLOCKS = {"rgb": ("image",), "infrared": ("infrared",), "pair": ("image", "infrared")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """One generated caption: of which row, from which images, on which instruction."""
+
+    id: str
+    shown: str
+    instruction: str
+    text: str
+
+
+def prompt(processor: RSCaptionerProcessor, shown: str, instruction: str) -> str:
+    """The captioner's prompt for what it is shown: `rgb`, `infrared` or `pair`."""
+    content = [{"type": kind} for kind in BLOCKS[shown]] + [{"type": "text", "text": instruction}]
+    conversation = [{"role": "user", "content": content}]
+    return str(processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False))
+
+
+@torch.inference_mode()
+def caption(
+    model: RSCaptionerForConditionalGeneration,
+    processor: RSCaptionerProcessor,
+    rows: Dataset,
+    shown: str,
+    instruction: str,
+    batch_size: int = 32,
+    max_new_tokens: int = 64,
+) -> list[Caption]:
+    """Greedy captions of every row. Rows keep their encoded images."""
+    text, captions = prompt(processor, shown, instruction), []
+    for start in tqdm(range(0, len(rows), batch_size), desc=f"caption {shown}", unit="batch"):
+        batch = [rows[index] for index in range(start, min(start + batch_size, len(rows)))]
+        inputs = processor(
+            images=[[row["rgb"]["bytes"]] if shown != "infrared" else [] for row in batch],
+            infrared=[[row["infrared"]["bytes"]] if shown != "rgb" else [] for row in batch],
+            text=[text] * len(batch),
+        ).to(model.device)
+        tokens = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        answers = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for row, answer in zip(batch, answers, strict=True):
+            captions.append(Caption(id=row["id"], shown=shown, instruction=instruction, text=answer.strip()))
+    return captions
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and numbers."""
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def rouge_l(candidate: str, references: list[str]) -> float:
+    """F1 of the longest common subsequence of words, the best over the references."""
+    return max((_subsequence_f1(words(candidate), words(reference)) for reference in references), default=0.0)
+
+
+def _subsequence_f1(candidate: list[str], reference: list[str]) -> float:
+    lengths = [0] * (len(reference) + 1)
+    for word in candidate:
+        diagonal = 0
+        for column, other in enumerate(reference, start=1):
+            best = diagonal + 1 if word == other else max(lengths[column], lengths[column - 1])
+            diagonal, lengths[column] = lengths[column], best
+    common = lengths[-1]
+    if common == 0:
+        return 0.0
+    precision, recall = common / len(candidate), common / len(reference)
+    return 2 * precision * recall / (precision + recall)
+
+
+def names(text: str, term: str) -> bool:
+    """Whether a text names a term, as whole words and with an optional plural."""
+    return re.search(rf"\b{re.escape(term)}(s|es)?\b", text, flags=re.IGNORECASE) is not None
+
+
+def day_or_night(text: str) -> str | None:
+    """`day` or `night` where a text says exactly one of them."""
+    said = {word for word in ("day", "night") if names(text, word)}
+    return said.pop() if len(said) == 1 else None
+
+
+def facts(rows: Dataset, captions: list[Caption]) -> dict[str, list[bool]]:
+    """Per row: is the scene class named, and is the time of the infrared image the one of the references.
+
+    Only rows whose references state the fact count; a caption that does not state it is wrong.
+    """
+    named: list[bool] = []
+    timed: list[bool] = []
+    for row, said in zip(_facts_of(rows), captions, strict=True):
+        if row["class_name"] is not None:
+            named.append(names(said.text, row["class_name"]))
+        times = {time for text in row["infrared_captions"] if (time := day_or_night(text)) is not None}
+        if len(times) == 1:
+            timed.append(day_or_night(said.text) in times)
+    return {"class_named": named, "time_right": timed}
+
+
+def _facts_of(rows: Dataset) -> list[dict[str, Any]]:
+    return rows.select_columns(["class_name", "infrared_captions"]).to_list()

@@ -1,0 +1,1 @@
+"""What stands beside the weights: cards, demo and what publishes them."""

@@ -1,0 +1,223 @@
+"""Training: order, captions and dropout are functions of the seed; a run learns, saves and loads."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TEXT, VISION
+from transformers import CLIPConfig, CLIPModel
+
+from dataset_scripts.simulate import SimulateConfig, write_fusionrs
+from evaluation.rows import load_split
+from modeling_rsclip import RSCaptionerForConditionalGeneration, RSCLIPModel
+from processing import RSCLIPProcessor
+from train import train_captioner, train_clip
+from train.build import build_clip
+from train.config import ClipModelConfig, OptimConfig, TowerSize
+from train.data import ClipBatches, StepSampler, draw, text_key
+from train.loop import cosine_with_warmup, make_optimizer
+from train.presets import CAPTIONER_PRESETS, CLIP_PRESETS
+
+SIZE = TowerSize(image_size=32, width=32, vision_layers=2, text_layers=1, heads=2, vocabulary=400)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "fusionrs"
+    return write_fusionrs(SimulateConfig(output=folder, rows=48, size=32, seed=3))
+
+
+@pytest.fixture(scope="module")
+def clip_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("runs") / "clip"
+    train_clip.main(["debug", *arguments(data, output, steps=12)])
+    return output
+
+
+def arguments(data: Path, output: Path, steps: int) -> list[str]:
+    options = {
+        "data.path": data,
+        "data.workers": 0,
+        "output": output,
+        "optim.steps": steps,
+        "optim.warmup-steps": 2,
+        "optim.batch-size": 8,
+    }
+    if "clip" in output.name:
+        sizes = {"image-size": 32, "width": 32, "vision-layers": 2, "text-layers": 1, "heads": 2, "vocabulary": 400}
+        options |= {f"model.size.{name}": value for name, value in sizes.items()}
+    else:
+        options |= {"model.size.width": 32, "model.size.layers": 1, "model.size.heads": 2}
+    return [part for name, value in options.items() for part in (f"--{name}", str(value))]
+
+
+def test_every_epoch_is_a_permutation_and_depends_on_the_seed_alone() -> None:
+    order = list(StepSampler(rows=10, batches=6, batch_size=3, seed=0))
+    assert order == list(StepSampler(rows=10, batches=6, batch_size=3, seed=0))
+    assert order != list(StepSampler(rows=10, batches=6, batch_size=3, seed=1))
+    for epoch in (0, 1):
+        rows = [row for seen, row in order if seen == epoch]
+        assert len(rows) == len(set(rows)) == 9
+    assert order[:9] != [(0, row) for _, row in order[9:]]
+
+
+def test_a_split_smaller_than_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="The split has 3 rows, fewer than one batch of 4"):
+        StepSampler(rows=3, batches=1, batch_size=4, seed=0)
+
+
+def test_draws_depend_on_their_names_only() -> None:
+    first = torch.rand(3, generator=draw(0, "a", 1))
+    torch.manual_seed(5)
+    assert torch.equal(first, torch.rand(3, generator=draw(0, "a", 1)))
+    assert not torch.equal(first, torch.rand(3, generator=draw(0, "a", 2)))
+
+
+def test_text_keys_are_equal_for_equal_texts_only() -> None:
+    assert text_key("Two ships") == text_key("two ships")
+    assert len({text_key(f"ship {number}") for number in range(10_000)}) == 10_000
+    assert -(2**63) <= text_key("ship") < 2**63
+
+
+def batch_of(data: Path, **changes: Any) -> dict[str, Any]:
+    rows = load_split(str(data), "train")
+    _, processor = build_clip(ClipModelConfig(size=SIZE), rows)
+    settings = {"seed": 0, "modality_dropout": 0.0, "pairs": ("rgb_text", "infrared_infrared_text"), **changes}
+    return ClipBatches(processor, **settings)([{**rows[index], "epoch": 0} for index in range(16)])
+
+
+def test_batches_are_reproducible_and_change_with_the_seed(data: Path) -> None:
+    first, again, other = (batch_of(data, seed=seed) for seed in (0, 0, 1))
+    for name, value in first.items():
+        assert torch.equal(value, again[name]) if isinstance(value, torch.Tensor) else value == again[name]
+    assert torch.equal(first["pixel_values"], other["pixel_values"])
+    assert first["input_ids"].shape != other["input_ids"].shape or not torch.equal(
+        first["input_ids"], other["input_ids"]
+    )
+
+
+def test_a_dropped_modality_leaves_the_other(data: Path) -> None:
+    batch = batch_of(data, modality_dropout=0.9)
+    rgb, infrared = batch["image_present"], batch["infrared_present"]
+    assert (rgb | infrared).all()
+    assert 8 <= (~rgb | ~infrared).sum().item() <= 16
+    assert 0 < (~rgb).sum().item() < 16
+
+
+def test_inputs_that_no_pair_needs_are_not_made(data: Path) -> None:
+    batch = batch_of(data, pairs=("rgb_text",))
+    assert "infrared_values" not in batch
+    assert "infrared_input_ids" not in batch
+
+
+def test_the_schedule_rises_and_falls() -> None:
+    shares = [cosine_with_warmup(step, warmup_steps=10, steps=110) for step in range(111)]
+    assert shares[0] == pytest.approx(0.1)
+    assert shares[9] == shares[10] == 1.0
+    assert shares[60] == pytest.approx(0.5)
+    assert shares[110] == pytest.approx(0.0)
+
+
+def test_only_matrices_decay(tiny_clip: Any) -> None:
+    model = tiny_clip(infrared_tower="adapted")
+    optimizer, _ = make_optimizer(model, OptimConfig(steps=10, warmup_steps=1))
+    decayed, kept = ({id(p) for p in group["params"]} for group in optimizer.param_groups)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.1
+    assert optimizer.param_groups[1]["weight_decay"] == 0.0
+    assert id(model.logit_scale) in kept
+    assert id(model.visual_projection.weight) in decayed
+    assert len(decayed) + len(kept) == len(list(model.parameters()))
+
+
+def test_a_run_learns_saves_and_loads(clip_run: Path, data: Path) -> None:
+    log = [json.loads(line) for line in (clip_run / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log] == list(range(1, 13))
+    assert set(log[0]) >= {"loss_rgb_text", "loss_infrared_text", "loss_fused_text", "gradient_norm", "learning_rate"}
+    run = json.loads((clip_run / "run.json").read_text())
+    assert run["config"]["optim"]["steps"] == 12
+    assert run["final"]["loss"] == log[-1]["loss"]
+    model = RSCLIPModel.from_pretrained(clip_run / "model").eval()
+    processor = RSCLIPProcessor.from_pretrained(clip_run / "model")
+    rows = load_split(str(data), "train")
+    inputs = processor(images=[rows[0]["rgb"]["bytes"]], infrared=[rows[0]["infrared"]["bytes"]], text="a harbor")
+    assert model(**inputs).fused_embeds.norm().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights(clip_run: Path, data: Path, tmp_path: Path) -> None:
+    train_clip.main(["debug", *arguments(data, tmp_path / "clip", steps=12)])
+    first, second = (RSCLIPModel.from_pretrained(run / "model") for run in (clip_run, tmp_path / "clip"))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_an_earlier_run_is_not_overwritten(clip_run: Path, data: Path) -> None:
+    with pytest.raises(FileExistsError, match=r"already holds a run. Choose another --output, or pass --overwrite"):
+        train_clip.main(["debug", *arguments(data, clip_run, steps=12)])
+
+
+def test_the_captioner_trains_on_frozen_towers(clip_run: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "captioner"
+    train_captioner.main(["debug", "--model.clip", str(clip_run / "model"), *arguments(data, output, steps=6)])
+    captioner = RSCaptionerForConditionalGeneration.from_pretrained(output / "model")
+    clip = RSCLIPModel.from_pretrained(clip_run / "model")
+    for name, value in clip.vision_model.state_dict().items():
+        assert torch.equal(captioner.model.vision_tower.state_dict()[name], value), name
+    log = [json.loads(line)["loss"] for line in (output / "log.jsonl").read_text().splitlines()]
+    assert log[-1] < log[0]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at step \d+"):
+        train_clip.main(["debug", *arguments(data, tmp_path / "clip", steps=12), "--optim.learning-rate", "1e30"])
+
+
+def test_a_run_continues_from_an_earlier_one(clip_run: Path, data: Path) -> None:
+    rows = load_split(str(data), "train")
+    model, _ = build_clip(ClipModelConfig(source=clip_run / "model", pairs=("rgb_text",)), rows)
+    for name, value in RSCLIPModel.from_pretrained(clip_run / "model").state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    assert model.config.infrared_tower == "adapted"
+    assert [name for name, weight in model.config.loss_weights.items() if weight] == ["rgb_text"]
+
+
+def test_a_run_starts_from_a_clip_of_transformers(data: Path, tmp_path: Path) -> None:
+    rows = load_split(str(data), "train")
+    _, processor = build_clip(ClipModelConfig(size=SIZE), rows)
+    text = {**TEXT, "vocab_size": len(processor.tokenizer), "max_position_embeddings": 77}
+    torch.manual_seed(0)
+    source = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)).eval()
+    source.save_pretrained(tmp_path)
+    processor.tokenizer.save_pretrained(tmp_path)
+    model, processor = build_clip(ClipModelConfig(source=tmp_path, infrared_tower="separate"), rows)
+    assert processor.image_processor.crop_size["height"] == 32
+    assert processor.max_text_length == 77
+    inputs = processor(images=[rows[0]["rgb"]["bytes"]], text="Two ships")
+    with torch.no_grad():
+        expected = source.get_image_features(inputs["pixel_values"]).pooler_output
+        torch.testing.assert_close(model.get_image_features(inputs["pixel_values"]).pooler_output, expected)
+
+
+@pytest.mark.parametrize("name", CLIP_PRESETS)
+def test_clip_presets_are_valid_and_described(name: str) -> None:
+    text, config = CLIP_PRESETS[name]
+    assert text.endswith(".")
+    assert replace(config, seed=1).seed == 1
+
+
+@pytest.mark.parametrize("name", CAPTIONER_PRESETS)
+def test_captioner_presets_are_valid_and_described(name: str) -> None:
+    text, config = CAPTIONER_PRESETS[name]
+    assert text.endswith(".")
+    assert config.optim.warmup_steps < config.optim.steps
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"steps": 0}, "at least 1"), ({"steps": 5, "warmup_steps": 5}, "leaves none of the 5 steps")],
+)
+def test_impossible_plans_are_refused(fields: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OptimConfig(**fields)
