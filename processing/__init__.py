@@ -8,6 +8,7 @@ from transformers import AutoImageProcessor, AutoProcessor, PreTrainedConfig
 from .geotiff_rsclip import read_bands
 from .image_checks_rsclip import BadImage
 from .image_processing_rsclip import RSImageProcessor
+from .importing_processor_rsclip import import_processor
 from .loading_rsclip import LoadedImage, Pair, load_infrared, load_pair, load_rgb
 from .processing_rscaptioner import RSCaptionerProcessor
 from .processing_rsclip import RSCLIPProcessor
@@ -37,6 +38,7 @@ __all__ = [
     "RSCaptionerProcessor",
     "RSImageProcessor",
     "Scaling",
+    "import_processor",
     "load_infrared",
     "load_pair",
     "load_rgb",

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import IMAGE_TOKEN
 from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, get_peft_model
-from transformers import AutoModel, AutoModelForImageTextToText, dynamic_module_utils
+from transformers import dynamic_module_utils
 
 from modeling_rsclip import RSCaptionerForConditionalGeneration, RSCLIPModel
 
@@ -21,7 +21,7 @@ from modeling_rsclip import RSCaptionerForConditionalGeneration, RSCLIPModel
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 Batch = dict[str, torch.Tensor]
-LoadRemote = Callable[[Any, Path], Any]
+LoadRemote = Callable[[str, Path], Any]
 EMBEDDINGS = ("text_embeds", "image_embeds", "infrared_embeds", "fused_embeds")
 ATTENTION_OF_INFRARED = r"infrared_model\..*\.(q|v)_proj"
 ADAPTERS: dict[str, PeftConfig] = {
@@ -38,20 +38,18 @@ CAPTIONER_ADAPTER = LoraConfig(r=4, target_modules=r".*language_model.*\.(q|v)_p
 
 @pytest.fixture(scope="module")
 def load_remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadRemote]:
-    """Loads a folder with the code that lies in it, although our packages are imported here."""
+    """Loads a folder with the code that lies in it, as an Auto class does where our packages are not installed."""
     modules = str(tmp_path_factory.mktemp("modules"))
     before = {name: module for name, module in sys.modules.items() if name.startswith("transformers_modules")}
     for name in before:
         del sys.modules[name]
 
-    def load(auto: Any, folder: Path) -> Any:
-        target = json.loads((folder / "config.json").read_text())["auto_map"]["AutoConfig"]
-        # A configuration of another class than the registered one is what makes AutoModel take the folder's code.
-        config_class = dynamic_module_utils.get_class_from_dynamic_module(target, folder)
-        config_class.register_for_auto_class()
-        model = auto.from_pretrained(folder, config=config_class.from_pretrained(folder), trust_remote_code=True)
-        assert type(model).__module__.startswith("transformers_modules.")
-        return model.eval()
+    def load(auto: str, folder: Path) -> Any:
+        target = json.loads((folder / "config.json").read_text())["auto_map"][auto]
+        model_class = dynamic_module_utils.get_class_from_dynamic_module(target, folder)
+        model_class.register_for_auto_class(auto)
+        assert model_class.__module__.startswith("transformers_modules.")
+        return model_class.from_pretrained(folder).eval()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", modules)
@@ -124,8 +122,8 @@ def test_an_adapter_trains_reloads_and_merges(
     base = save_clip("separate")
     batch: dict[str, Any] = {**triplet, "return_loss": True}
     torch.manual_seed(0)
-    untouched = embed(load_remote(AutoModel, base), batch)
-    model = get_peft_model(load_remote(AutoModel, base), copy.deepcopy(ADAPTERS[kind]))
+    untouched = embed(load_remote("AutoModel", base), batch)
+    model = get_peft_model(load_remote("AutoModel", base), copy.deepcopy(ADAPTERS[kind]))
     train(model, batch)
     adapted = embed(model, batch)
     only_infrared = {"infrared_embeds", "fused_embeds"}
@@ -133,7 +131,7 @@ def test_an_adapter_trains_reloads_and_merges(
 
     model.save_pretrained(tmp_path / "adapter")
     assert sorted(path.suffix for path in (tmp_path / "adapter").iterdir()) == [".json", ".md", ".safetensors"]
-    reloaded = PeftModel.from_pretrained(load_remote(AutoModel, base), tmp_path / "adapter").eval()
+    reloaded = PeftModel.from_pretrained(load_remote("AutoModel", base), tmp_path / "adapter").eval()
     assert_close(embed(reloaded, batch), adapted, 1e-7)
     assert_close(embed(reloaded.merge_and_unload(), batch), adapted, 1e-5)
 
@@ -144,9 +142,9 @@ def test_an_adapter_of_shared_attention_is_shared_by_both_modalities(
     base = save_clip("adapted")
     batch: dict[str, Any] = {**triplet, "return_loss": True}
     torch.manual_seed(0)
-    untouched = embed(load_remote(AutoModel, base), batch)
+    untouched = embed(load_remote("AutoModel", base), batch)
     adapter = LoraConfig(r=4, target_modules=r"vision_model\..*\.self_attn\.(q|v)_proj")
-    model = get_peft_model(load_remote(AutoModel, base), adapter)
+    model = get_peft_model(load_remote("AutoModel", base), adapter)
     vision, infrared = model.base_model.model.vision_model, model.base_model.model.infrared_model
     for ours, theirs in zip(vision.encoder.layers, infrared.encoder.layers, strict=True):
         assert ours.self_attn.q_proj.lora_B is theirs.self_attn.q_proj.lora_B
@@ -157,13 +155,13 @@ def test_an_adapter_of_shared_attention_is_shared_by_both_modalities(
     model.save_pretrained(tmp_path / "adapter")
     # PEFT saves a shared module under its first name, and misses the second one although nothing is lost.
     with pytest.warns(UserWarning, match=r"missing adapter keys .*infrared_model") as caught:
-        reloaded = PeftModel.from_pretrained(load_remote(AutoModel, base), tmp_path / "adapter").eval()
+        reloaded = PeftModel.from_pretrained(load_remote("AutoModel", base), tmp_path / "adapter").eval()
     assert "base_model.model.vision_model" not in str(caught[0].message)
     assert_close(embed(reloaded, batch), adapted, 1e-7)
     merged = reloaded.merge_and_unload()
     assert_close(embed(merged, batch), adapted, 1e-5)
     merged.save_pretrained(tmp_path / "merged")
-    again = load_remote(AutoModel, tmp_path / "merged")
+    again = load_remote("AutoModel", tmp_path / "merged")
     assert again.infrared_model.encoder.layers[0].self_attn is again.vision_model.encoder.layers[0].self_attn
     assert_close(embed(again, batch), embed(merged, batch), 0)
 
@@ -173,13 +171,13 @@ def test_an_adapter_for_the_attention_of_an_adapted_infrared_tower_is_refused(
 ) -> None:
     """That attention is the RGB tower's, and has its name."""
     with pytest.raises(ValueError, match=r"Target modules .* not found in the base model"):
-        get_peft_model(load_remote(AutoModel, save_clip("adapted")), LoraConfig(target_modules=ATTENTION_OF_INFRARED))
+        get_peft_model(load_remote("AutoModel", save_clip("adapted")), LoraConfig(target_modules=ATTENTION_OF_INFRARED))
 
 
 def test_a_merged_model_is_a_remote_code_repository(
     save_clip: Callable[[str], Path], load_remote: LoadRemote, triplet: Batch, tmp_path: Path
 ) -> None:
-    model = get_peft_model(load_remote(AutoModel, save_clip("separate")), copy.deepcopy(ADAPTERS["lora"]))
+    model = get_peft_model(load_remote("AutoModel", save_clip("separate")), copy.deepcopy(ADAPTERS["lora"]))
     train(model, {**triplet, "return_loss": True})
     merged = model.merge_and_unload()
     merged.save_pretrained(tmp_path / "merged")
@@ -192,7 +190,12 @@ def test_a_merged_model_is_a_remote_code_repository(
         f"torch.save({{name: out[name].detach() for name in {EMBEDDINGS}}}, sys.argv[3])"
     )
     files = [str(tmp_path / name) for name in ("merged", "batch.pt", "out.pt")]
-    environment = {"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path / "home"),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-I", "-W", "error", "-c", script, *files]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -221,7 +224,7 @@ def test_lora_on_the_language_model_and_the_projector_of_the_captioner(
             return {"logits": model(**prompts).logits}
 
     def load() -> Any:
-        return load_remote(AutoModelForImageTextToText, tmp_path / "base")
+        return load_remote("AutoModelForImageTextToText", tmp_path / "base")
 
     torch.manual_seed(0)
     untouched = logits(load())
@@ -243,4 +246,4 @@ def test_lora_on_the_language_model_and_the_projector_of_the_captioner(
     assert_close(logits(merged), adapted, 1e-5)
     assert torch.equal(merged.generate(**prompts, **options), generated)
     merged.save_pretrained(tmp_path / "merged")
-    assert_close(logits(load_remote(AutoModelForImageTextToText, tmp_path / "merged")), logits(merged), 0)
+    assert_close(logits(load_remote("AutoModelForImageTextToText", tmp_path / "merged")), logits(merged), 0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import TEXT, VISION
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from dataset_scripts.simulate import SimulateConfig, write_fusionrs
 from evaluation.rows import load_split
@@ -191,9 +191,10 @@ def test_a_run_starts_from_a_clip_of_transformers(data: Path, tmp_path: Path) ->
     source = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)).eval()
     source.save_pretrained(tmp_path)
     processor.tokenizer.save_pretrained(tmp_path)
+    square = {"height": 32, "width": 32}
+    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=square).save_pretrained(tmp_path)
     model, processor = build_clip(ClipModelConfig(source=tmp_path, infrared_tower="separate"), rows)
     assert processor.image_processor.crop_size["height"] == 32
-    assert processor.max_text_length == 77
     inputs = processor(images=[rows[0]["rgb"]["bytes"]], text="Two ships")
     with torch.no_grad():
         expected = source.get_image_features(inputs["pixel_values"]).pooler_output

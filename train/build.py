@@ -23,12 +23,10 @@ from modeling_rsclip import (
     import_clip,
 )
 from modeling_rsclip.configuration_rsclip import LOSS_PAIRS
-from processing import RSCaptionerProcessor, RSCLIPProcessor, RSImageProcessor
+from processing import RSCaptionerProcessor, RSCLIPProcessor, RSImageProcessor, import_processor
 
 from .config import CaptionerModelConfig, ClipModelConfig, LanguageModelSize, TowerSize
 from .vocabulary import IMAGE, learn_clip_tokenizer, learn_language_tokenizer
-
-SIGLIP_TEXT_TOKENS = 64
 
 
 def build_clip(config: ClipModelConfig, rows: Dataset) -> tuple[RSCLIPModel, RSCLIPProcessor]:
@@ -48,7 +46,7 @@ def build_clip(config: ClipModelConfig, rows: Dataset) -> tuple[RSCLIPModel, RSC
         model.config.loss_weights = fields["loss_weights"]
         return model, RSCLIPProcessor.from_pretrained(config.source)
     model = import_clip(config.source, activation=config.activation, **fields)
-    return model, _imported_processor(config.source, model)
+    return model, _imported_processor(config, model)
 
 
 def _is_rsclip(source: Path) -> bool:
@@ -85,26 +83,15 @@ def _small_clip(size: TowerSize, rows: Dataset, fields: dict[str, Any]) -> tuple
     return RSCLIPModel(config), RSCLIPProcessor(images, tokenizer, max_text_length=size.text_tokens)
 
 
-def _imported_processor(source: Path, model: RSCLIPModel) -> RSCLIPProcessor:
-    """The source's tokenizer, and its normalisation of RGB; infrared is scaled per image."""
-    side = model.config.vision_config.image_size
-    siglip = model.config.vision_config.model_type.startswith("siglip")
-    geometry = (
-        {
-            "size": {"height": side, "width": side},
-            "do_center_crop": False,
-            "image_mean": [0.5] * 3,
-            "image_std": [0.5] * 3,
-        }
-        if siglip
-        else {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+def _imported_processor(config: ClipModelConfig, model: RSCLIPModel) -> RSCLIPProcessor:
+    vision = model.config.vision_config
+    return import_processor(
+        config.source,
+        image_size=vision.image_size,
+        infrared_channels=vision.num_channels if config.infrared_tower == "shared" else model.config.infrared_channels,
+        tokenizer=config.tokenizer,
+        siglip=vision.model_type.startswith("siglip"),
     )
-    images = RSImageProcessor(**geometry, infrared_scaling={"rule": "percentile", "low": 1.0, "high": 99.0})
-    folder = source / "model" if (source / "model" / "tokenizer_config.json").is_file() else source
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if siglip:
-        return RSCLIPProcessor(images, tokenizer, text_padding="max_length", max_text_length=SIGLIP_TEXT_TOKENS)
-    return RSCLIPProcessor(images, tokenizer, max_text_length=model.config.text_config.max_position_embeddings)
 
 
 def build_captioner(

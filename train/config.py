@@ -83,6 +83,8 @@ class ClipModelConfig:
     Nothing starts small random towers."""
     activation: Literal["quick_gelu", "gelu"] | None = None
     """Activation of an open_clip checkpoint, which does not carry it."""
+    tokenizer: str | None = None
+    """Folder or id of the tokenizer, for an open_clip checkpoint."""
     size: TowerSize = field(default_factory=TowerSize)
     """Size of random towers; unused with a source."""
     infrared_tower: Literal["shared", "adapted", "separate"] = "adapted"
