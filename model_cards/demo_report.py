@@ -71,8 +71,8 @@ HEAT_TEXT = (
     "to a text."
 )
 CAPTION_TEXT = (
-    "From RGB alone, from infrared alone, from the pair. The time of day is in the infrared only: from RGB it can only "
-    "be guessed."
+    "From RGB alone, from infrared alone, from the pair. The time of day is in the infrared only; where an interval "
+    "includes 50 %, it was guessed."
 )
 RELOAD_TEXT = (
     "A fresh process in an empty folder, offline and without this repository, loads the exported folders through "
