@@ -41,9 +41,9 @@ rows_without_images = load_dataset("{folder}", "index")
 ## How it was made
 
 A scene graph (land cover, roads, objects with their materials and hidden states) is drawn once, and both images are
-looked up from that drawing, so their geometry is the same. The RGB image is a daylight image. The infrared image follows
-a small model of materials, hour and season, and it alone shows the hidden states: a running engine, a filled tank,
-a bright roof, a spot used a short time ago, the hour being day or night.
+looked up from that drawing, so their geometry is the same. The RGB image is a daylight image. The infrared image
+follows a small model of materials, hour and season, and it alone shows the hidden states: a running engine, a
+filled tank, a bright roof, a spot used a short time ago, the hour being day or night.
 
 Infrared pixels are 16-bit counts of a simulated camera. They are **not temperature**, and no caption says so.
 
@@ -71,7 +71,9 @@ def render_card(manifest: dict[str, Any], *, folder: str) -> str:
         size=manifest["config"]["size"],
         seed=manifest["config"]["seed"],
         folder=folder,
-        split_rows="\n".join(f"| {name} | {facts['rows']} | {facts['leak_groups']} |" for name, facts in splits.items()),
+        split_rows="\n".join(
+            f"| {name} | {facts['rows']} | {facts['leak_groups']} |" for name, facts in splits.items()
+        ),
         revision=manifest["code_revision"] or "unknown",
     )
 

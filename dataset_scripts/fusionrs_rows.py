@@ -21,8 +21,17 @@ PNG_OPTIONS = {"compress_level": 1, "compress_type": 3}
 IMAGE_COLUMNS = ("rgb", "infrared")
 
 _TEXT_COLUMNS = (
-    "class_name", "source", "source_id", "license", "attribution", "infrared_origin", "infrared_band", "leak_group",
-    "caption_key", "rgb_sha256", "infrared_sha256",
+    "class_name",
+    "source",
+    "source_id",
+    "license",
+    "attribution",
+    "infrared_origin",
+    "infrared_band",
+    "leak_group",
+    "caption_key",
+    "rgb_sha256",
+    "infrared_sha256",
 )
 
 Row = dict[str, Any]

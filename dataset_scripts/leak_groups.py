@@ -26,9 +26,7 @@ def leak_groups(keys_of_rows: Sequence[Sequence[str]]) -> list[str]:
     return [_group_name(_root(parent, keys[0])) for keys in keys_of_rows]
 
 
-def assign_splits(
-    groups: Sequence[str], *, validation_fraction: float, test_fraction: float, seed: int
-) -> list[str]:
+def assign_splits(groups: Sequence[str], *, validation_fraction: float, test_fraction: float, seed: int) -> list[str]:
     """Give every row a split such that a group lies in one split only.
 
     Groups are visited in the order of their hash with the seed; validation is filled first, then test, and the

@@ -22,7 +22,12 @@ def shard_name(split: str, number: int, shards: int) -> str:
 
 
 def write_shards(
-    rows: Iterable[Mapping[str, Any]], folder: Path, *, split: str, row_count: int, rows_per_shard: int,
+    rows: Iterable[Mapping[str, Any]],
+    folder: Path,
+    *,
+    split: str,
+    row_count: int,
+    rows_per_shard: int,
     features: Features,
 ) -> list[dict[str, Any]]:
     """Write the rows of a split as they come, and return name, rows, bytes and SHA-256 of every shard."""
@@ -35,8 +40,13 @@ def write_shards(
         path = folder / shard_name(split, number, shards)
         _write_shard(source, path, rows=count, features=features)
         facts.append(
-            {"file": f"{folder.name}/{path.name}", "split": split, "rows": count, "bytes": path.stat().st_size,
-             "sha256": file_sha256(path)}
+            {
+                "file": f"{folder.name}/{path.name}",
+                "split": split,
+                "rows": count,
+                "bytes": path.stat().st_size,
+                "sha256": file_sha256(path),
+            }
         )
     return facts
 

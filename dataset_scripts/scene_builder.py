@@ -1,12 +1,13 @@
 """Collects the elements of a scene: random choices by seed, colours of the season, and room for trees."""
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 
-from .scene_geometry import box, oval
+from .scene_geometry import box, oval, placed
 from .scene_graph import (
     Conditions,
     Element,
@@ -20,35 +21,12 @@ from .scene_graph import (
     Season,
     Strip,
 )
+from .scene_paints import CROWNS, GRASS
 
+Placing = Callable[[float, float], Point]
 Choice = TypeVar("Choice")
 EDGE_SHARE = 0.035
 _CELL_METRES = 24.0
-
-_GRASS: dict[Season, tuple[int, int, int]] = {
-    "spring": (112, 142, 74), "summer": (118, 134, 72), "autumn": (136, 132, 80), "winter": (138, 128, 92),
-}
-_CROWNS: dict[Season, tuple[tuple[str, int, int, int], ...]] = {
-    "spring": (("green", 78, 116, 54), ("green", 92, 128, 62), ("green", 68, 104, 52)),
-    "summer": (("green", 54, 88, 44), ("green", 66, 98, 48), ("green", 46, 78, 42)),
-    "autumn": (("orange", 164, 104, 44), ("yellow", 172, 142, 60), ("brown", 128, 84, 46), ("green", 86, 98, 48)),
-    "winter": (("brown", 104, 92, 74), ("grey", 112, 104, 92), ("green", 54, 76, 50)),
-}
-CAR_PAINTS: tuple[Paint, ...] = tuple(
-    Paint(name=name, rgb=rgb)
-    for name, rgb in (
-        ("white", (234, 234, 230)), ("white", (226, 228, 228)), ("grey", (150, 154, 158)), ("grey", (112, 116, 120)),
-        ("black", (44, 46, 50)), ("red", (176, 44, 40)), ("blue", (48, 82, 150)), ("black", (58, 58, 60)),
-    )
-)
-PLAIN: dict[str, Paint] = {
-    name: Paint(name=colour, rgb=rgb)
-    for name, colour, rgb in (
-        ("asphalt", "grey", (96, 97, 100)), ("new asphalt", "dark", (72, 73, 77)), ("concrete", "grey", (176, 173, 164)),
-        ("soil", "brown", (150, 120, 86)), ("sand", "yellow", (220, 200, 156)), ("gravel", "grey", (150, 144, 134)),
-        ("track ballast", "grey", (132, 122, 112)), ("dirt road", "brown", (178, 152, 116)),
-    )
-}
 
 
 class SceneBuilder:
@@ -100,15 +78,21 @@ class SceneBuilder:
     def grass(self) -> Paint:
         """Grass of the season."""
         name = "brown" if self.season == "winter" else "green"
-        return self.vary(Paint(name=name, rgb=_GRASS[self.season]), 8)
+        return self.vary(Paint(name=name, rgb=GRASS[self.season]), 8)
 
     def crown(self) -> Paint:
         """A tree crown of the season."""
-        name, red, green, blue = self.pick(_CROWNS[self.season])
+        name, red, green, blue = self.pick(CROWNS[self.season])
         return Paint(name=name, rgb=(red, green, blue))
 
     def patch(
-        self, kind: str, outline: Outline, material: str, paint: Paint, *, shade: float = 1.0,
+        self,
+        kind: str,
+        outline: Outline,
+        material: str,
+        paint: Paint,
+        *,
+        shade: float = 1.0,
         state: HiddenState | None = None,
     ) -> Patch:
         """Add land cover."""
@@ -130,8 +114,17 @@ class SceneBuilder:
         )
 
     def thing(
-        self, kind: str, centre: Point, heading: float, size: tuple[float, float, float], material: str, paint: Paint,
-        *, variant: int = 0, state: HiddenState | None = None, must_be_inside: bool = True,
+        self,
+        kind: str,
+        centre: Point,
+        heading: float,
+        size: tuple[float, float, float],
+        material: str,
+        paint: Paint,
+        *,
+        variant: int = 0,
+        state: HiddenState | None = None,
+        must_be_inside: bool = True,
     ) -> bool:
         """Add an object of size (length, width, height), unless its centre would be too near the edge to be seen."""
         length, width, height = size
@@ -140,8 +133,16 @@ class SceneBuilder:
             return False
         self.elements.append(
             SceneObject(
-                kind=kind, centre=centre, heading_degrees=heading, length_metres=length, width_metres=width,
-                height_metres=height, material=material, paint=paint, variant=variant, state=state,
+                kind=kind,
+                centre=centre,
+                heading_degrees=heading,
+                length_metres=length,
+                width_metres=width,
+                height_metres=height,
+                material=material,
+                paint=paint,
+                variant=variant,
+                state=state,
             )
         )
         return True
@@ -158,7 +159,7 @@ class SceneBuilder:
 
     def take_path(self, path: Sequence[Point], width: float) -> None:
         """Keep later trees off a road."""
-        for first, second in zip(path, path[1:], strict=False):
+        for first, second in itertools.pairwise(path):
             steps = max(1, math.ceil(math.dist(first, second) / max(width * 0.6, 4.0)))
             for step in range(steps + 1):
                 share = step / steps
@@ -191,8 +192,39 @@ class SceneBuilder:
                 self.tree(place, size)
                 self.take(place, size * 0.3)
 
+    def across(self, heading: float, offset: float) -> list[Point]:
+        """A straight line through the whole scene, `offset` metres beside its middle."""
+        return list(placed(self.middle, heading, ((-self.extent, offset), (self.extent, offset))))
+
+    def meander(self, heading: float, swing: float, shift: float) -> list[Point]:
+        """A winding path through the whole scene."""
+        side, phase, waves = self.extent, self.real(0, 2 * math.pi), self.real(1.0, 2.2)
+        shape = []
+        for step in range(61):
+            u = step / 60 * 2 - 1
+            v = swing * math.sin(waves * math.pi * u + phase) + swing * 0.25 * math.sin(
+                2.7 * waves * math.pi * u + 2 * phase
+            )
+            shape.append((u * side * 0.95, v + shift))
+        return list(placed(self.middle, heading, shape))
+
+    def blob(self, centre: Point, radius: float, *, points: int = 48) -> Outline:
+        """A closed outline of irregular radius."""
+        waves = [(k, self.real(0, 0.2 / k), self.real(0, 2 * math.pi)) for k in (1, 2, 3, 5, 8)]
+        shape = []
+        for step in range(points):
+            turn = 2 * math.pi * step / points
+            share = 1 + sum(size * math.sin(k * turn + phase) for k, size, phase in waves)
+            shape.append((radius * share * math.cos(turn), radius * share * math.sin(turn)))
+        return placed(centre, 0.0, shape)
+
     def hidden_oval(
-        self, kind: str, centre: Point, heading: float, size: tuple[float, float], ground: Patch | Strip,
+        self,
+        kind: str,
+        centre: Point,
+        heading: float,
+        size: tuple[float, float],
+        ground: Patch | Strip,
         state: HiddenState,
     ) -> None:
         """Give an oval of the ground a state that only the infrared shows."""
@@ -200,7 +232,12 @@ class SceneBuilder:
         self.patch(f"hidden {kind}", outline, ground.material, ground.paint, state=state)
 
     def hidden_box(
-        self, kind: str, centre: Point, heading: float, size: tuple[float, float], ground: Patch | Strip,
+        self,
+        kind: str,
+        centre: Point,
+        heading: float,
+        size: tuple[float, float],
+        ground: Patch | Strip,
         state: HiddenState,
     ) -> None:
         """Give a rectangle of the ground a state that only the infrared shows."""

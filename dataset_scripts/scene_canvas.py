@@ -15,7 +15,7 @@ from .scene_graph import Outline, Point
 from .scene_thermal import Surface
 
 NEUTRAL_SHADE = 128
-SUPERSAMPLING = 3
+SUPERSAMPLING = 2
 
 
 class Canvas:

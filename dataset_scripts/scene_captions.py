@@ -19,7 +19,8 @@ def write_captions(graph: SceneGraph) -> tuple[str, ...]:
     name = description.name or scene_noun(graph)
     nouns, clauses = list(description.nouns), list(description.clauses)
     more = [noun for noun in nouns if noun not in clauses[0]][:2]
-    captions = [sentence(f"{clauses[0]}, {_pick(rng, ('with', 'near', 'beside'))} {listed(more)}")]
+    addition = f", {_pick(rng, ('with', 'near', 'beside'))} {listed(more)}" if more else ""
+    captions = [sentence(clauses[0] + addition)]
     for template in rng.permutation(len(_TEMPLATES)):
         caption = sentence(_TEMPLATES[int(template)](rng, name, nouns, clauses))
         if caption not in captions:
@@ -50,7 +51,9 @@ def _overview(rng: np.random.Generator, name: str, nouns: Sequence[str], clauses
 
 def _existence(rng: np.random.Generator, name: str, nouns: Sequence[str], clauses: Sequence[str]) -> str:
     verb = "is" if nouns[0].startswith(("a ", "an ", "one ")) else "are"
-    return f"there {verb} {listed(nouns[:2])} in this {_pick(rng, ('scene', 'picture', 'image'))} of {with_article(name)}"
+    return (
+        f"there {verb} {listed(nouns[:2])} in this {_pick(rng, ('scene', 'picture', 'image'))} of {with_article(name)}"
+    )
 
 
 def _scene_clause(rng: np.random.Generator, name: str, nouns: Sequence[str], clauses: Sequence[str]) -> str:

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .scene_builder import SceneBuilder
-from .scene_classes_nature import beach, farmland, forest, lake, river
-from .scene_classes_transport import airport, harbor, interchange, parking_lot, railway_station
-from .scene_classes_urban import (
-    dense_residential,
-    industrial_area,
-    solar_farm,
-    sparse_residential,
-    stadium,
-    storage_tanks,
-)
+from .scene_classes_nature import farmland, forest
+from .scene_classes_residential import dense_residential, sparse_residential
+from .scene_classes_roads import interchange, parking_lot
+from .scene_classes_transport import airport, harbor, railway_station
+from .scene_classes_urban import industrial_area, solar_farm, stadium, storage_tanks
+from .scene_classes_water import beach, lake, river
 from .scene_graph import Conditions, SceneGraph, Season
 
 
@@ -61,9 +57,7 @@ def make_scene_graph(seed: int, index: int, class_name: str | None = None) -> Sc
     conditions = _draw_conditions(rng, scene_class.extent_metres)
     builder = SceneBuilder(rng=rng, conditions=conditions)
     scene_class.lay_out(builder)
-    return SceneGraph(
-        class_name=name, seed=seed, index=index, conditions=conditions, elements=tuple(builder.elements)
-    )
+    return SceneGraph(class_name=name, seed=seed, index=index, conditions=conditions, elements=tuple(builder.elements))
 
 
 def _draw_conditions(rng: np.random.Generator, extent_metres: tuple[float, float]) -> Conditions:

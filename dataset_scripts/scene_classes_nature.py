@@ -1,21 +1,17 @@
-"""Lays out farmland, forests, rivers, lakes and beaches."""
+"""Lays out farmland and forests."""
 
 import math
 
-from .scene_builder import CAR_PAINTS, PLAIN, SceneBuilder
-from .scene_classes_transport import WATERS
-from .scene_geometry import along, between, box, offset_path, oval, path_length, placed, ribbon
-from .scene_graph import HiddenState, Outline, Paint, Point
+from .scene_builder import SceneBuilder
+from .scene_geometry import along, between, box, offset_path, oval, path_length, placed
+from .scene_graph import HiddenState, Paint, Point
+from .scene_paints import CANOPY, CAR_PAINTS, PLAIN
 
 _CROPS = {
     "spring": (("green", 118, 152, 70), ("brown", 146, 116, 84), ("green", 142, 168, 84), ("yellow", 206, 190, 76)),
     "summer": (("green", 92, 130, 58), ("yellow", 204, 180, 106), ("green", 122, 150, 68), ("yellow", 190, 164, 96)),
     "autumn": (("brown", 150, 118, 84), ("yellow", 188, 164, 104), ("brown", 128, 98, 72), ("green", 116, 132, 70)),
     "winter": (("brown", 134, 110, 86), ("brown", 152, 128, 100), ("green", 112, 124, 78), ("brown", 120, 98, 78)),
-}
-_CANOPY = {
-    "spring": Paint(name="green", rgb=(84, 118, 62)), "summer": Paint(name="green", rgb=(58, 92, 48)),
-    "autumn": Paint(name="orange", rgb=(146, 110, 58)), "winter": Paint(name="brown", rgb=(104, 94, 76)),
 }
 _EVERGREEN = Paint(name="green", rgb=(52, 80, 50))
 
@@ -30,8 +26,9 @@ def farmland(b: SceneBuilder) -> None:
     for row in range(rows):
         shift = b.real(-0.1, 0.1) * cell_u
         for column in range(columns):
-            centre = placed(b.middle, heading, (((column - (columns - 1) / 2) * cell_u + shift,
-                                                 (row - (rows - 1) / 2) * cell_v),))[0]
+            centre = placed(
+                b.middle, heading, (((column - (columns - 1) / 2) * cell_u + shift, (row - (rows - 1) / 2) * cell_v),)
+            )[0]
             if round_fields:
                 _round_field(b, centre, min(cell_u, cell_v) * 0.47)
             else:
@@ -45,8 +42,15 @@ def farmland(b: SceneBuilder) -> None:
         _farm(b, place, turn)
     for _ in range(b.integer(0, 2)):
         place, turn = along(track, path_length(track) * b.real(0.33, 0.67))
-        b.thing("tractor", place, turn, (14, 8.5, 3), "paint", Paint(name="red", rgb=(186, 46, 38)),
-                state=b.maybe("running_engine", 0.5))
+        b.thing(
+            "tractor",
+            place,
+            turn,
+            (14, 8.5, 3),
+            "paint",
+            Paint(name="red", rgb=(186, 46, 38)),
+            state=b.maybe("running_engine", 0.5),
+        )
     for k in range(b.integer(0, 14)):
         place, _ = along(offset_path(track, 12), path_length(track) * (0.3 + 0.03 * k))
         b.tree(place, b.real(9, 16))
@@ -67,8 +71,12 @@ def _field(b: SceneBuilder, centre: Point, heading: float, size: tuple[float, fl
     strength = b.pick((0.8, 0.86, 0.92))
     for row in range(count):
         start, end = (row + 0.15) / count, (row + 0.6) / count
-        furrow = (between(first, fourth, start), between(second, third, start), between(second, third, end),
-                  between(first, fourth, end))
+        furrow = (
+            between(first, fourth, start),
+            between(second, third, start),
+            between(second, third, end),
+            between(first, fourth, end),
+        )
         b.patch("crop row", furrow, material, paint, shade=strength, state=state)
 
 
@@ -81,9 +89,17 @@ def _round_field(b: SceneBuilder, centre: Point, radius: float) -> None:
     b.patch("round field", oval(centre, 0, radius * 2, radius * 2, points=72), material, paint, state=state)
     for ring in range(7, 0, -1):
         outer, inner = radius * ring / 8, radius * ring / 8 - 3
-        b.patch("wheel track", oval(centre, 0, outer * 2, outer * 2, points=48), material, paint, shade=0.78, state=state)
-        b.patch("crop ring", oval(centre, 0, inner * 2, inner * 2, points=48), material, paint,
-                shade=1.0 if ring % 2 else 1.05, state=state)
+        b.patch(
+            "wheel track", oval(centre, 0, outer * 2, outer * 2, points=48), material, paint, shade=0.78, state=state
+        )
+        b.patch(
+            "crop ring",
+            oval(centre, 0, inner * 2, inner * 2, points=48),
+            material,
+            paint,
+            shade=1.0 if ring % 2 else 1.05,
+            state=state,
+        )
     arm = [centre, placed(centre, b.real(0, 360), ((radius * 0.97, 0.0),))[0]]
     b.strip("pivot arm", arm, 3, "steel", Paint(name="grey", rgb=(196, 198, 196)))
 
@@ -101,25 +117,33 @@ def _farm(b: SceneBuilder, place: Point, heading: float) -> None:
     b.patch("farmyard", box(place, heading, 84, 46), "soil", PLAIN["dirt road"])
     roof = b.pick((Paint(name="red", rgb=(164, 84, 64)), Paint(name="grey", rgb=(148, 150, 152))))
     for u, v, length in ((-22, 4, 34), (18, -7, 26), (24, 14, 20)):
-        b.thing("house", placed(place, heading, ((u, v),))[0], heading + b.pick((0.0, 90.0)), (length, 15, 8),
-                "roof_tile", roof, variant=0, state=b.maybe("heated_roof", 0.3))
+        b.thing(
+            "house",
+            placed(place, heading, ((u, v),))[0],
+            heading + b.pick((0.0, 90.0)),
+            (length, 15, 8),
+            "roof_tile",
+            roof,
+            variant=0,
+            state=b.maybe("heated_roof", 0.3),
+        )
 
 
 def forest(b: SceneBuilder) -> None:
     """A closed canopy, sometimes with a clearing, a track, or single crowns that stand out."""
     side = b.extent
-    paint = b.vary(b.pick((_CANOPY[b.season], _CANOPY[b.season], _EVERGREEN)), 7)
+    paint = b.vary(b.pick((CANOPY[b.season], CANOPY[b.season], _EVERGREEN)), 7)
     canopy = b.ground("canopy", "forest", paint)
     if b.chance(0.6):
-        second = b.vary(_EVERGREEN if paint.name != "green" else _CANOPY["summer"], 10)
-        b.patch("canopy stand", _blob(b, (b.real(0, side), b.real(0, side)), side * b.real(0.25, 0.45)), "forest", second)
+        second = b.vary(_EVERGREEN if paint.name != "green" else CANOPY["summer"], 10)
+        b.patch("canopy stand", b.blob((b.real(0, side), b.real(0, side)), side * b.real(0.25, 0.45)), "forest", second)
     for _ in range(b.pick((0, 1, 1, 2))):
         centre = (b.real(0.2, 0.8) * side, b.real(0.2, 0.8) * side)
-        outline = _blob(b, centre, side * b.real(0.07, 0.14))
+        outline = b.blob(centre, side * b.real(0.07, 0.14))
         b.patch("clearing", outline, "grass", b.grass())
         b.take(centre, side * 0.1)
     if b.chance(0.55):
-        path = _meander(b, b.real(0, 180), side * 0.08, side * b.real(-0.2, 0.2))
+        path = b.meander(b.real(0, 180), side * 0.08, side * b.real(-0.2, 0.2))
         b.strip("dirt road", path, 6, "soil", PLAIN["dirt road"])
         b.take_path(path, 6)
         if b.chance(0.5):
@@ -131,178 +155,3 @@ def forest(b: SceneBuilder) -> None:
         ember = HiddenState(kind="smouldering", level=1.0)
         if b.is_free(place, 8):
             b.hidden_oval("spot", place, 0, (11, 11), canopy, ember)
-
-
-def river(b: SceneBuilder) -> None:
-    """A meandering river with banks, sometimes with a bridge, boats, and a hidden discharge."""
-    side, heading = b.extent, b.real(0, 180)
-    wooded = b.chance(0.5)
-    if wooded:
-        b.ground("canopy", "forest", b.vary(_CANOPY[b.season], 8))
-    else:
-        b.ground("grass", "grass", b.grass())
-    width = side * b.real(0.14, 0.24)
-    path = _meander(b, heading, side * b.real(0.08, 0.16), side * b.real(-0.12, 0.12))
-    b.patch("bank", ribbon(path, width + side * b.real(0.03, 0.06)), "sand", b.vary(PLAIN["soil"], 12))
-    paint = b.vary(b.pick((*WATERS, Paint(name="brown", rgb=(122, 108, 82)))), 6)
-    water = b.patch("river", ribbon(path, width), "water", paint)
-    total = path_length(path)
-    if b.chance(0.45):
-        place, turn = along(offset_path(path, width * 0.24), total * b.real(0.4, 0.6))
-        plume = HiddenState(kind="effluent", level=1.0)
-        b.hidden_oval("outfall", place, turn, (side * 0.26, width * 0.4), water, plume)
-    if b.chance(0.35):
-        place, turn = along(path, total * b.real(0.35, 0.65))
-        b.patch("sandbar", oval(place, turn, side * 0.13, width * 0.26), "sand", PLAIN["sand"])
-    if b.chance(0.5):
-        place, turn = along(path, total * b.real(0.4, 0.6))
-        _bridge(b, place, turn + 90, width)
-    for _ in range(b.pick((0, 1, 2, 3))):
-        place, turn = along(offset_path(path, width * b.real(-0.3, 0.3)), total * b.real(0.3, 0.7))
-        _boat(b, place, turn + b.pick((0.0, 180.0)), side)
-    b.take_path(path, width + 8)
-    b.scatter_trees(b.integer(10, 50) if wooded else b.integer(50, 160), diameter=(7, 13))
-
-
-def _bridge(b: SceneBuilder, place: Point, heading: float, width: float) -> None:
-    reach = b.extent
-    road = list(placed(place, heading, ((-reach, 0.0), (reach, 0.0))))
-    deck = box(place, heading, width * 1.15, 15)
-    b.patch("bridge shadow", tuple((x + 5, y + 5) for x, y in deck), "water", Paint(name="dark", rgb=(30, 42, 50)))
-    b.strip("road", road, 11, "asphalt", PLAIN["asphalt"], lanes=2)
-    b.patch("bridge", deck, "concrete", PLAIN["concrete"])
-    b.strip("road", placed(place, heading, ((-width * 0.6, 0.0), (width * 0.6, 0.0))), 10, "asphalt", PLAIN["asphalt"],
-            lanes=2)
-    b.take_path(road, 16)
-    for _ in range(b.integer(0, 3)):
-        car = placed(place, heading, ((b.real(-0.25, 0.25) * reach, b.pick((-2.6, 2.6))),))[0]
-        b.thing("car", car, heading, (5, 2.2, 1.5), "paint", b.pick(CAR_PAINTS), state=b.maybe("running_engine", 0.8))
-
-
-def _boat(b: SceneBuilder, place: Point, heading: float, side: float) -> None:
-    running = b.chance(0.5)
-    length = side * b.real(0.045, 0.06)
-    wake = 1 if running else 0
-    # A wake tells of an engine, so the hidden state is free of it: a moored boat may idle, a sailing one may drift.
-    b.thing("boat", place, heading, (length, length * 0.34, 2), "paint", b.pick((CAR_PAINTS[0], CAR_PAINTS[5])),
-            variant=wake, state=b.maybe("running_engine", 0.5))
-
-
-def lake(b: SceneBuilder) -> None:
-    """A lake of irregular shore among grass or trees, with jetties and boats."""
-    side = b.extent
-    wooded = b.chance(0.55)
-    if wooded:
-        b.ground("canopy", "forest", b.vary(_CANOPY[b.season], 8))
-    else:
-        b.ground("grass", "grass", b.grass())
-    centre = (side * b.real(0.42, 0.58), side * b.real(0.42, 0.58))
-    shore = _blob(b, centre, side * b.real(0.29, 0.38), points=72)
-    b.patch("shore", _grown(shore, centre, 1.06), "sand", b.vary(PLAIN["sand"], 12))
-    paint = b.vary(b.pick(WATERS), 6)
-    water = b.patch("lake", shore, "water", paint)
-    deep = Paint(name=paint.name, rgb=(paint.rgb[0] - 8, paint.rgb[1] - 8, paint.rgb[2] - 6))
-    water = b.patch("deep lake", _grown(shore, centre, 0.8), "water", deep) if b.chance(0.7) else water
-    if b.chance(0.45):
-        plume = HiddenState(kind="effluent", level=1.0)
-        place = placed(centre, b.real(0, 360), ((side * 0.08, 0.0),))[0]
-        b.hidden_oval("outfall", place, b.real(0, 180), (side * 0.24, side * 0.12), water, plume)
-    if b.chance(0.4):
-        island = placed(centre, b.real(0, 360), ((side * 0.12, 0.0),))[0]
-        b.patch("island", _blob(b, island, side * 0.05), "forest", b.vary(_CANOPY[b.season], 8))
-    for _ in range(b.pick((0, 1, 1, 2))):
-        edge = b.integer(0, len(shore) - 1)
-        place = between(shore[edge], centre, 0.08)
-        turn = math.degrees(math.atan2(centre[1] - place[1], centre[0] - place[0]))
-        b.thing("pier", place, turn, (side * 0.09, 5, 1.5), "soil", Paint(name="brown", rgb=(150, 126, 98)))
-    for _ in range(b.pick((0, 1, 2, 3, 4))):
-        place = placed(centre, b.real(0, 360), ((side * b.real(0.04, 0.19), 0.0),))[0]
-        _boat(b, place, b.real(0, 360), side)
-    for point in shore[::2]:
-        b.take(point, side * 0.02)
-        b.take(between(point, centre, 0.2), side * 0.06)
-    b.take(centre, side * 0.29)
-    b.scatter_trees(b.integer(15, 60) if wooded else b.integer(60, 170), diameter=(8, 14))
-
-
-def beach(b: SceneBuilder) -> None:
-    """Sea, surf, sand with umbrellas, and a green strip behind."""
-    side, heading = b.extent, b.pick((0.0, 90.0, 180.0, 270.0)) + b.real(-15, 15)
-    bend, phase = b.real(2, 7), b.real(0, 6)
-
-    def shoreline(v: float, wobble: float) -> list[Point]:
-        shape = [(u * side / 24 - side, v + wobble * math.sin(u / 5 + phase)
-                  + wobble * 0.3 * math.sin(u / 1.7 + 2 * phase)) for u in range(49)]
-        return list(placed(b.middle, heading, shape))
-
-    def beyond(v: float, wobble: float) -> Outline:
-        far = placed(b.middle, heading, ((side, side * 1.2), (-side, side * 1.2)))
-        return (*shoreline(v, wobble), *far)
-
-    sand_v = side * b.real(-0.08, 0.1)
-    b.ground("sea", "water", Paint(name="blue", rgb=(34, 84, 122)))
-    for step, rgb in ((0.2, (42, 104, 138)), (0.13, (58, 128, 154)), (0.07, (88, 158, 172)), (0.03, (126, 184, 186))):
-        b.patch("shallow water", beyond(sand_v - side * step, bend * 1.3), "water", Paint(name="blue", rgb=rgb))
-    white = Paint(name="white", rgb=(236, 242, 242))
-    for step in range(b.integer(2, 4)):
-        b.strip("surf", shoreline(sand_v - side * (0.02 + 0.045 * step), bend * 1.2), b.real(1.5, 3.5), "foam", white)
-    b.patch("wet sand", beyond(sand_v - side * 0.012, bend), "sand", b.vary(Paint(name="brown", rgb=(184, 160, 120)), 6))
-    sand = b.patch("sand", beyond(sand_v + side * 0.025, bend), "sand", b.vary(PLAIN["sand"], 8))
-    green_v = sand_v + side * b.real(0.2, 0.28)
-    for _ in range(b.integer(2, 9)):
-        place = placed(b.middle, heading, ((b.real(-0.45, 0.45) * side, sand_v - side * b.real(0.16, 0.5)),))[0]
-        b.thing("breaker", place, heading, (b.real(10, 22), b.real(2, 3), 0), "foam", white)
-    if b.chance(0.5):
-        place = placed(b.middle, heading, ((b.real(-0.3, 0.3) * side, (sand_v + green_v) / 2),))[0]
-        used = HiddenState(kind="recent_use", level=1.0)
-        b.hidden_oval("trampled sand", place, heading, (side * 0.2, side * 0.07), sand, used)
-    _umbrellas(b, heading, sand_v, green_v)
-    b.patch("dune grass", beyond(green_v, bend * 1.6), "grass", b.grass())
-    if b.chance(0.6):
-        b.strip("road", shoreline(green_v + side * 0.13, bend * 0.3), 8, "asphalt", PLAIN["asphalt"], lanes=2)
-        b.take_path(shoreline(green_v + side * 0.13, bend * 0.3), 9)
-    for _ in range(b.pick((0, 1, 1, 2))):
-        place = placed(b.middle, heading, ((b.real(-0.4, 0.4) * side, sand_v - side * b.real(0.22, 0.42)),))[0]
-        _boat(b, place, heading + b.real(-30, 30), side * 0.9)
-    for _ in range(b.integer(15, 60)):
-        place = placed(b.middle, heading, ((b.real(-0.7, 0.7) * side, green_v + side * b.real(0.03, 0.6)),))[0]
-        if b.is_free(place, 3):
-            b.tree(place, b.real(5, 9))
-
-
-def _umbrellas(b: SceneBuilder, heading: float, sand_v: float, green_v: float) -> None:
-    paints = (Paint(name="red", rgb=(206, 62, 54)), Paint(name="blue", rgb=(52, 106, 186)),
-              Paint(name="yellow", rgb=(238, 196, 62)), Paint(name="white", rgb=(240, 240, 236)))
-    paint, mixed = b.pick(paints), b.chance(0.5)
-    for _ in range(b.pick((0, 3, 6, 10, 16))):
-        v = sand_v + (green_v - sand_v) * b.real(0.25, 0.8)
-        place = placed(b.middle, heading, ((b.real(-0.42, 0.42) * b.extent, v),))[0]
-        if b.is_free(place, 2.6):
-            b.take(place, 2.6)
-            b.thing("umbrella", place, 0, (4.4, 4.4, 2.2), "paint", b.pick(paints) if mixed else paint)
-
-
-def _meander(b: SceneBuilder, heading: float, swing: float, shift: float) -> list[Point]:
-    """A winding path through the whole scene."""
-    side, phase, waves = b.extent, b.real(0, 2 * math.pi), b.real(1.0, 2.2)
-    shape = []
-    for step in range(61):
-        u = step / 60 * 2 - 1
-        v = swing * math.sin(waves * math.pi * u + phase) + swing * 0.25 * math.sin(2.7 * waves * math.pi * u + 2 * phase)
-        shape.append((u * side * 0.95, v + shift))
-    return list(placed(b.middle, heading, shape))
-
-
-def _blob(b: SceneBuilder, centre: Point, radius: float, *, points: int = 48) -> Outline:
-    """A closed outline of irregular radius."""
-    waves = [(k, b.real(0, 0.2 / k), b.real(0, 2 * math.pi)) for k in (1, 2, 3, 5, 8)]
-    shape = []
-    for step in range(points):
-        turn = 2 * math.pi * step / points
-        share = 1 + sum(size * math.sin(k * turn + phase) for k, size, phase in waves)
-        shape.append((radius * share * math.cos(turn), radius * share * math.sin(turn)))
-    return placed(centre, 0.0, shape)
-
-
-def _grown(outline: Outline, centre: Point, factor: float) -> Outline:
-    return tuple(between(centre, point, factor) for point in outline)

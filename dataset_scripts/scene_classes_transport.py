@@ -1,21 +1,17 @@
-"""Lays out airports, harbours, car parks, interchanges and railway stations."""
+"""Lays out airports, harbours and railway stations."""
 
-import math
-from collections.abc import Callable
-
-from .scene_builder import CAR_PAINTS, PLAIN, SceneBuilder
-from .scene_geometry import along, arc, box, offset_path, path_length, placed, ribbon
-from .scene_graph import HiddenState, Paint, Patch, Point
-
-Placing = Callable[[float, float], Point]
+from .scene_builder import Placing, SceneBuilder
+from .scene_geometry import box, offset_path, placed
+from .scene_graph import HiddenState, Paint, Point
+from .scene_paints import PLAIN, WATERS
 
 _WHITE = Paint(name="white", rgb=(236, 236, 234))
 _SHIP_PAINTS = (
-    Paint(name="red", rgb=(150, 58, 48)), Paint(name="blue", rgb=(62, 88, 128)), Paint(name="grey", rgb=(140, 142, 144)),
-    Paint(name="green", rgb=(66, 106, 82)), Paint(name="white", rgb=(222, 222, 218)),
-)
-WATERS = (
-    Paint(name="blue", rgb=(52, 84, 112)), Paint(name="green", rgb=(62, 96, 92)), Paint(name="dark blue", rgb=(38, 62, 92))
+    Paint(name="red", rgb=(150, 58, 48)),
+    Paint(name="blue", rgb=(62, 88, 128)),
+    Paint(name="grey", rgb=(140, 142, 144)),
+    Paint(name="green", rgb=(66, 106, 82)),
+    Paint(name="white", rgb=(222, 222, 218)),
 )
 
 
@@ -44,18 +40,39 @@ def airport(b: SceneBuilder) -> None:
     yellow = Paint(name="yellow", rgb=(206, 176, 62))
     b.thing("taxi line", at(0, taxi_v), heading, (side * 1.6, 1.4, 0), "marking", yellow, must_be_inside=False)
     terminal_v = -side * 0.31
-    roof = b.vary(b.pick((Paint(name="white", rgb=(214, 216, 216)), Paint(name="grey", rgb=(158, 164, 172)),
-                          Paint(name="brown", rgb=(160, 130, 108)))))
-    b.thing("terminal", at(0, terminal_v), heading, (side * b.real(0.5, 0.74), side * 0.1, 14), "roof_flat", roof,
-            variant=b.integer(0, 1))
+    roof = b.vary(
+        b.pick(
+            (
+                Paint(name="white", rgb=(214, 216, 216)),
+                Paint(name="grey", rgb=(158, 164, 172)),
+                Paint(name="brown", rgb=(160, 130, 108)),
+            )
+        )
+    )
+    b.thing(
+        "terminal",
+        at(0, terminal_v),
+        heading,
+        (side * b.real(0.5, 0.74), side * 0.1, 14),
+        "roof_flat",
+        roof,
+        variant=b.integer(0, 1),
+    )
     span = side * b.real(0.11, 0.13)
     stands = 6
     stand_step = side * 0.9 / stands
     present = b.subset(b.integer(2, stands), stands)
     for stand in range(stands):
         place = at((stand - (stands - 1) / 2) * stand_step, -side * 0.13)
-        b.thing("taxi line", at((stand - (stands - 1) / 2) * stand_step, -side * 0.03), heading + 90,
-                (side * 0.3, 0.9, 0), "marking", yellow, must_be_inside=False)
+        b.thing(
+            "taxi line",
+            at((stand - (stands - 1) / 2) * stand_step, -side * 0.03),
+            heading + 90,
+            (side * 0.3, 0.9, 0),
+            "marking",
+            yellow,
+            must_be_inside=False,
+        )
         if stand in present:
             _parked_airplane(b, place, heading - 90 + b.real(-4, 4), span, apron.paint)
     if b.chance(0.5):
@@ -86,33 +103,62 @@ def harbor(b: SceneBuilder) -> None:
         b.hidden_oval("outfall", place, heading + 90 + b.real(-25, 25), (side * 0.3, side * 0.13), water, plume)
     quay_paint = b.vary(PLAIN["concrete"], 10)
     b.patch("quay", box(at(0, quay_edge + side * 0.5), heading, side * 1.6, side), "concrete", quay_paint)
-    b.strip("road", [at(-side, quay_edge + side * 0.12), at(side, quay_edge + side * 0.12)], 11, "asphalt",
-            PLAIN["asphalt"], lanes=2)
+    b.strip(
+        "road",
+        [at(-side, quay_edge + side * 0.12), at(side, quay_edge + side * 0.12)],
+        11,
+        "asphalt",
+        PLAIN["asphalt"],
+        lanes=2,
+    )
     piers = b.integer(2, 3)
     step = side * 0.94 / piers
     pier_length = side * b.real(0.44, 0.52)
     for pier in range(piers):
         u = (pier - (piers - 1) / 2) * step + b.real(-6, 6)
-        b.thing("pier", at(u, quay_edge - pier_length / 2), heading + 90, (pier_length + 8, 15, 3), "concrete",
-                b.vary(PLAIN["concrete"], 8), must_be_inside=False)
+        b.thing(
+            "pier",
+            at(u, quay_edge - pier_length / 2),
+            heading + 90,
+            (pier_length + 8, 15, 3),
+            "concrete",
+            b.vary(PLAIN["concrete"], 8),
+            must_be_inside=False,
+        )
         for edge in (-1, 1):
             if b.chance(0.68):
                 _moored_ship(b, at(u + edge * 19, quay_edge - pier_length * b.real(0.5, 0.58)), heading, pier_length)
     _container_yard(b, at(b.real(-60, 60), quay_edge + side * 0.055), heading)
     for _ in range(b.integer(1, 3)):
-        roof = b.vary(b.pick((Paint(name="grey", rgb=(166, 170, 174)), Paint(name="blue", rgb=(96, 122, 152)),
-                              Paint(name="red", rgb=(152, 84, 70)))))
+        roof = b.vary(
+            b.pick(
+                (
+                    Paint(name="grey", rgb=(166, 170, 174)),
+                    Paint(name="blue", rgb=(96, 122, 152)),
+                    Paint(name="red", rgb=(152, 84, 70)),
+                )
+            )
+        )
         place = at(side * b.real(-0.4, 0.4), quay_edge + side * 0.215)
-        if b.is_free(place, 34) and b.thing("hall", place, heading, (b.real(46, 66), 30, 9), "roof_metal", roof,
-                                            variant=1):
+        if b.is_free(place, 34) and b.thing(
+            "hall", place, heading, (b.real(46, 66), 30, 9), "roof_metal", roof, variant=1
+        ):
             b.take(place, 34)
 
 
 def _moored_ship(b: SceneBuilder, place: Point, heading: float, pier_length: float) -> None:
     length = pier_length * b.real(0.5, 0.82)
     bow = heading + b.pick((90.0, -90.0))
-    b.thing("ship", place, bow, (length, length * b.real(0.15, 0.18), 10), "steel", b.pick(_SHIP_PAINTS),
-            variant=b.pick((1, 1, 2)), state=b.maybe("running_engine", 0.4))
+    b.thing(
+        "ship",
+        place,
+        bow,
+        (length, length * b.real(0.15, 0.18), 10),
+        "steel",
+        b.pick(_SHIP_PAINTS),
+        variant=b.pick((1, 1, 2)),
+        state=b.maybe("running_engine", 0.4),
+    )
 
 
 def _container_yard(b: SceneBuilder, centre: Point, heading: float) -> None:
@@ -121,124 +167,9 @@ def _container_yard(b: SceneBuilder, centre: Point, heading: float) -> None:
         for column in range(b.integer(6, 10)):
             place = placed(centre, heading, (((column - 4) * 13.4, (row - 0.5) * 6.0),))[0]
             outline = box(place, heading, 12.4, 5.0)
-            b.patch("containers", outline, "paint", Paint(name="mixed", rgb=b.pick(colours)),
-                    shade=b.pick((0.9, 1.0, 1.1)))
-
-
-def parking_lot(b: SceneBuilder) -> None:
-    """Rows of marked stalls with parked cars, aisles, and tree islands."""
-    ground = b.ground("asphalt", "asphalt", b.vary(b.pick((PLAIN["asphalt"], PLAIN["new asphalt"])), 8))
-    heading = b.pick((0.0, 90.0)) + b.real(-15, 15)
-    side = b.extent
-
-    def at(u: float, v: float) -> Point:
-        return placed(b.middle, heading, ((u, v),))[0]
-
-    fill = b.pick((0.25, 0.45, 0.65, 0.85))
-    running, vacated = b.real(0.0, 0.16), b.real(0.0, 0.3)
-    line = Paint(name="white", rgb=(214, 214, 208))
-    for row in range(-3, 4):
-        v = row * 17.6
-        b.patch("island", box(at(0, v), heading, side * 1.5, 1.1), "grass", b.grass(), shade=0.95)
-        for edge in (-1, 1):
-            for stall in range(-int(side / 4.6), int(side / 4.6)):
-                u = stall * 2.75
-                place, lot_heading = at(u + 1.37, v + edge * 3.3), heading + 90 * edge
-                b.thing("taxi line", at(u, v + edge * 3.2), heading + 90, (5.2, 0.22, 0), "marking", line)
-                _stall(b, place, lot_heading, fill, running, vacated, ground)
-        for u in (-side * 0.33, 0.0, side * 0.33):
-            if b.chance(0.75):
-                b.tree(at(u, v), b.real(4.5, 7.5))
-    for v in (-8.8, 8.8, 26.4):
-        if b.chance(0.5):
-            _car(b, at(b.real(-side * 0.35, side * 0.35), v), heading + b.pick((0.0, 180.0)), 1.0)
-
-
-def _stall(b: SceneBuilder, place: Point, heading: float, fill: float, running: float, vacated: float, ground: Patch) -> None:
-    if b.chance(fill):
-        _car(b, place, heading + b.pick((0.0, 180.0)), running)
-    elif b.chance(vacated) and b.is_inside(place, b.extent * 0.05):
-        state = HiddenState(kind="recent_use", level=1.0)
-        b.hidden_box("vacated stall", place, heading, (4.4, 1.9), ground, state)
-
-
-def _car(b: SceneBuilder, place: Point, heading: float, running: float) -> bool:
-    size = (b.real(4.2, 4.9), b.real(1.8, 2.0), 1.5)
-    return b.thing("car", place, heading, size, "paint", b.vary(b.pick(CAR_PAINTS), 6),
-                   state=b.maybe("running_engine", running))
-
-
-def interchange(b: SceneBuilder) -> None:
-    """Two highways that cross at a bridge, with loop ramps, and traffic."""
-    grass = b.grass()
-    b.ground("grass", "grass", grass)
-    heading = b.real(0, 90)
-    middle = placed(b.middle, 0, ((b.real(-15, 15), b.real(-15, 15)),))[0]
-    reach = b.extent * 1.1
-    paint = b.vary(b.pick((PLAIN["asphalt"], PLAIN["concrete"])), 6)
-
-    def at(u: float, v: float) -> Point:
-        return placed(middle, heading, ((u, v),))[0]
-
-    width = 26.0
-    lower, upper = [at(-reach, 0), at(reach, 0)], [at(0, -reach), at(0, reach)]
-    loops = b.subset(b.pick((2, 3, 4, 4)), 4)
-    radius = b.extent * b.real(0.115, 0.14)
-    for quarter in range(4):
-        su, sv = ((1, 1), (-1, 1), (-1, -1), (1, -1))[quarter]
-        b.strip("ramp", _slip_road(at, su, sv, b.extent), 9.0, "asphalt", paint, lanes=1)
-        if quarter in loops:
-            centre = (radius + 10, radius + 10)
-            loop = [at(su * (centre[0] + x), sv * (centre[1] + y)) for x, y in arc((0.0, 0.0), radius, -150, 240)]
-            b.strip("loop ramp", loop, 9.0, "asphalt", paint, lanes=1)
-    for path in (lower, upper):
-        b.strip("highway", path, width, "asphalt", paint, lanes=6)
-    deck = [at(0, -30), at(0, 30)]
-    b.patch("bridge shadow", ribbon([at(0, -17), at(0, 17)], width + 9), "asphalt", paint, shade=0.6)
-    b.strip("bridge", deck, width + 2.5, "concrete", b.vary(PLAIN["concrete"], 6))
-    b.strip("highway", [at(0, -31), at(0, 31)], width, "asphalt", paint, lanes=6)
-    _traffic(b, lower, width, 6, b.integer(3, 12), skip=(reach - 24, reach + 24))
-    _traffic(b, upper, width, 6, b.integer(3, 12))
-    for path in (lower, upper):
-        b.take_path(path, width + 12)
-    for su, sv in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
-        b.take_path(_slip_road(at, su, sv, b.extent), 16)
-        for x, y in arc((0.0, 0.0), radius, 0, 345, points=14):
-            b.take(at(su * (radius + 10 + x), sv * (radius + 10 + y)), 10)
-    b.scatter_trees(b.integer(20, 90), diameter=(6, 10))
-
-
-def _slip_road(at: Placing, su: int, sv: int, extent: float) -> list[Point]:
-    """From one highway to the other, outside the loop."""
-    far, near = extent * 0.62, extent * 0.335
-    path: list[Point] = [at(su * far, sv * 14)]
-    for step in range(13):
-        t = step / 12 * math.pi / 2
-        path.append(at(su * (15 + near * (1 - math.sin(t)) ), sv * (15 + near * (1 - math.cos(t)))))
-    path.append(at(su * 14, sv * far))
-    return path
-
-
-def _traffic(
-    b: SceneBuilder, path: list[Point], width: float, lanes: int, count: int, skip: tuple[float, float] = (0.0, 0.0)
-) -> None:
-    """Cars and trucks on a straight road, one driving side per direction, none closer than a truck."""
-    total = path_length(path)
-    used: list[tuple[int, float]] = []
-    for _ in range(count):
-        lane, distance = b.integer(0, lanes - 1), b.real(total * 0.25, total * 0.75)
-        crowded = any(lane == other and abs(distance - place) < 22 for other, place in used)
-        if crowded or skip[0] < distance < skip[1]:
-            continue
-        used.append((lane, distance))
-        shifted = offset_path(path, -width / 2 + width * (lane + 0.5) / lanes)
-        place, heading = along(shifted, distance)
-        heading += 180.0 if lane < lanes // 2 else 0.0
-        if b.chance(0.3):
-            b.thing("truck", place, heading, (b.real(11, 16), 2.6, 3.6), "paint", b.pick(CAR_PAINTS[:4]),
-                    state=b.maybe("running_engine", 0.8))
-        else:
-            _car(b, place, heading, 0.8)
+            b.patch(
+                "containers", outline, "paint", Paint(name="mixed", rgb=b.pick(colours)), shade=b.pick((0.9, 1.0, 1.1))
+            )
 
 
 def railway_station(b: SceneBuilder) -> None:
@@ -268,17 +199,38 @@ def railway_station(b: SceneBuilder) -> None:
     b.patch("ballast", box(at(0, middle_v), heading, side * 1.6, ballast_width), "gravel", ballast)
     for place in places:
         _rails(b, [at(-side, place - shift), at(side, place - shift)])
-    roof = b.vary(b.pick((Paint(name="grey", rgb=(150, 156, 160)), Paint(name="brown", rgb=(140, 104, 84)),
-                          Paint(name="green", rgb=(98, 128, 112)))))
+    roof = b.vary(
+        b.pick(
+            (
+                Paint(name="grey", rgb=(150, 156, 160)),
+                Paint(name="brown", rgb=(140, 104, 84)),
+                Paint(name="green", rgb=(98, 128, 112)),
+            )
+        )
+    )
     for place in platform_places:
-        b.thing("platform", at(b.real(-8, 8), place - shift), heading, (side * 0.82, 7.6, 4), "roof_metal", roof,
-                must_be_inside=False)
+        b.thing(
+            "platform",
+            at(b.real(-8, 8), place - shift),
+            heading,
+            (side * 0.82, 7.6, 4),
+            "roof_metal",
+            roof,
+            must_be_inside=False,
+        )
     building_v = middle_v - ballast_width / 2 - 22
     plaza = box(at(0, building_v), heading, side * 0.86, 34)
     b.patch("forecourt", plaza, "concrete", b.vary(PLAIN["concrete"], 6))
     tile = b.vary(b.pick((Paint(name="red", rgb=(158, 82, 62)), Paint(name="grey", rgb=(142, 144, 148)))))
-    b.thing("hall", at(0, building_v + 5), heading, (side * b.real(0.34, 0.5), 20, 11), "roof_flat", tile,
-            variant=b.integer(0, 1))
+    b.thing(
+        "hall",
+        at(0, building_v + 5),
+        heading,
+        (side * b.real(0.34, 0.5), 20, 11),
+        "roof_flat",
+        tile,
+        variant=b.integer(0, 1),
+    )
     for track in b.subset(b.integer(1, 4), tracks):
         _train(b, at, places[track] - shift, heading)
     b.take(b.middle, 0)
@@ -295,8 +247,14 @@ def _rails(b: SceneBuilder, path: list[Point]) -> None:
 
 def _train(b: SceneBuilder, at: Placing, v: float, heading: float) -> None:
     """A locomotive and its carriages; the locomotive alone counts as the train."""
-    paint = b.pick((Paint(name="red", rgb=(170, 48, 44)), Paint(name="blue", rgb=(52, 88, 150)),
-                    Paint(name="white", rgb=(220, 222, 222)), Paint(name="green", rgb=(62, 120, 82))))
+    paint = b.pick(
+        (
+            Paint(name="red", rgb=(170, 48, 44)),
+            Paint(name="blue", rgb=(52, 88, 150)),
+            Paint(name="white", rgb=(220, 222, 222)),
+            Paint(name="green", rgb=(62, 120, 82)),
+        )
+    )
     direction = b.pick((-1, 1))
     length = 19.0
     front = direction * b.extent * b.real(0.12, 0.36)
@@ -305,6 +263,12 @@ def _train(b: SceneBuilder, at: Placing, v: float, heading: float) -> None:
     if not b.thing("train car", at(front, v), turn, (length, 3.4, 4), "paint", paint, variant=1, state=state):
         return
     for car in range(1, b.integer(4, 8)):
-        b.thing("train car", at(front - direction * car * (length + 0.8), v), turn, (length, 3.4, 4), "paint", paint,
-                must_be_inside=False)
-
+        b.thing(
+            "train car",
+            at(front - direction * car * (length + 0.8), v),
+            turn,
+            (length, 3.4, 4),
+            "paint",
+            paint,
+            must_be_inside=False,
+        )

@@ -1,15 +1,15 @@
-"""Lays out storage tanks, residential and industrial areas, solar farms and stadiums."""
+"""Lays out storage tanks, industrial areas, solar farms and stadiums."""
 
-from .scene_builder import CAR_PAINTS, PLAIN, SceneBuilder
-from .scene_geometry import along, box, offset_path, path_length, placed, rounded_box
+from .scene_builder import SceneBuilder
+from .scene_geometry import box, placed, rounded_box
 from .scene_graph import HiddenState, Paint, Patch, Point
+from .scene_paints import CAR_PAINTS, PLAIN
 
-ROOFS = (
-    Paint(name="red", rgb=(168, 86, 64)), Paint(name="brown", rgb=(132, 98, 78)), Paint(name="grey", rgb=(132, 134, 138)),
-)
 _HALL_ROOFS = (
-    Paint(name="white", rgb=(216, 218, 218)), Paint(name="grey", rgb=(158, 162, 166)),
-    Paint(name="blue", rgb=(92, 122, 158)), Paint(name="red", rgb=(158, 92, 76)),
+    Paint(name="white", rgb=(216, 218, 218)),
+    Paint(name="grey", rgb=(158, 162, 166)),
+    Paint(name="blue", rgb=(92, 122, 158)),
+    Paint(name="red", rgb=(158, 92, 76)),
 )
 
 
@@ -18,19 +18,31 @@ def storage_tanks(b: SceneBuilder) -> None:
     paint = b.vary(b.pick((PLAIN["gravel"], PLAIN["soil"], PLAIN["concrete"])), 10)
     b.ground("bare ground", "soil", paint)
     side, heading = b.extent, b.pick((0.0, 90.0)) + b.real(-10, 10)
-    b.patch("grass", box(placed(b.middle, heading, ((0, side * 0.62),))[0], heading, side * 2, side * 0.34), "grass",
-            b.grass())
+    b.patch(
+        "grass",
+        box(placed(b.middle, heading, ((0, side * 0.62),))[0], heading, side * 2, side * 0.34),
+        "grass",
+        b.grass(),
+    )
     columns, rows = b.pick(((2, 1), (2, 2), (3, 1), (3, 2), (3, 2), (3, 3), (4, 2), (4, 3)))
     step = side * min(0.86 / columns, 0.72 / rows, 0.34)
     road_v = (rows / 2) * step + side * 0.035
-    b.strip("road", _across(b, heading, road_v), 8, "asphalt", PLAIN["asphalt"])
-    tank_paint = b.pick((Paint(name="white", rgb=(226, 226, 220)), Paint(name="white", rgb=(218, 220, 216)),
-                         Paint(name="grey", rgb=(168, 172, 172)), Paint(name="green", rgb=(128, 150, 130))))
+    b.strip("road", b.across(heading, road_v), 8, "asphalt", PLAIN["asphalt"])
+    tank_paint = b.pick(
+        (
+            Paint(name="white", rgb=(226, 226, 220)),
+            Paint(name="white", rgb=(218, 220, 216)),
+            Paint(name="grey", rgb=(168, 172, 172)),
+            Paint(name="green", rgb=(128, 150, 130)),
+        )
+    )
     missing = b.subset(b.integer(0, max(0, rows * columns - 3)) if b.chance(0.4) else 0, rows * columns)
     pipe = Paint(name="grey", rgb=(188, 186, 178))
     for row in range(rows):
         v = (row - (rows - 1) / 2) * step
-        ends = placed(b.middle, heading, ((-columns / 2 * step, v + step * 0.42), (columns / 2 * step, v + step * 0.42)))
+        ends = placed(
+            b.middle, heading, ((-columns / 2 * step, v + step * 0.42), (columns / 2 * step, v + step * 0.42))
+        )
         b.strip("pipe", ends, 1.6, "steel", pipe)
     for spot in range(rows * columns):
         u, v = (spot % columns - (columns - 1) / 2) * step, (spot // columns - (rows - 1) / 2) * step
@@ -38,108 +50,17 @@ def storage_tanks(b: SceneBuilder) -> None:
             continue
         radius = step * b.real(0.29, 0.36)
         level = b.pick((0.0, 0.0, 0.25, 0.5, 0.625, 0.75, 1.0))
-        b.thing("tank", placed(b.middle, heading, ((u, v),))[0], 0.0, (radius * 2, radius * 2, radius * b.real(0.75, 1.0)),
-                "steel", b.vary(tank_paint, 4), state=HiddenState(kind="fill", level=level))
-    b.take_path(_across(b, heading, 0), rows * step + 30)
+        b.thing(
+            "tank",
+            placed(b.middle, heading, ((u, v),))[0],
+            0.0,
+            (radius * 2, radius * 2, radius * b.real(0.75, 1.0)),
+            "steel",
+            b.vary(tank_paint, 4),
+            state=HiddenState(kind="fill", level=level),
+        )
+    b.take_path(b.across(heading, 0), rows * step + 30)
     b.scatter_trees(b.integer(0, 40), diameter=(5, 9))
-
-
-def _across(b: SceneBuilder, heading: float, v: float) -> list[Point]:
-    return list(placed(b.middle, heading, ((-b.extent, v), (b.extent, v))))
-
-
-def dense_residential(b: SceneBuilder) -> None:
-    """Streets lined by houses wall to wall, with cars along the kerb."""
-    heading, side = b.real(-30, 30), b.extent
-    b.ground("yards", "grass", b.grass())
-    paint = b.vary(PLAIN["asphalt"], 8)
-    roofs = b.pick(((0, 0, 1), (0, 1), (1, 2), (0, 2), (2, 2, 1)))
-    depth, heated = b.real(32, 36), b.real(0.0, 0.45)
-    first = b.real(-8, 8) - depth
-    streets = [first + k * depth for k in range(-3, 6)]
-    cross = b.real(-side * 0.3, side * 0.3)
-    for v in streets:
-        b.strip("pavement", _across(b, heading, v), 9.4, "concrete", PLAIN["concrete"])
-        b.strip("road", _across(b, heading, v), 6.6, "asphalt", paint)
-    crossing = list(placed(b.middle, heading, ((cross, -side), (cross, side))))
-    b.strip("pavement", crossing, 9.4, "concrete", PLAIN["concrete"])
-    b.strip("road", crossing, 6.6, "asphalt", paint)
-    for v in streets:
-        for edge in (-1, 1):
-            u = -side * 0.8
-            while u < side * 0.8:
-                length = b.real(9.5, 13)
-                place = placed(b.middle, heading, ((u + length / 2, v + edge * 11.2),))[0]
-                if abs(u + length / 2 - cross) > 12.5:
-                    _house(b, place, heading, (length, b.real(9, 10.5), 6.5), ROOFS[b.pick(roofs)], heated)
-                    if b.chance(0.3):
-                        garden = placed(b.middle, heading, ((u + b.real(0, length), v + edge * 17.2),))[0]
-                        b.tree(garden, b.real(3.5, 6))
-                u += length + b.real(1.4, 3.0)
-        _kerb_cars(b, _across(b, heading, v), 2.3, b.integer(2, 7))
-
-
-def _house(
-    b: SceneBuilder, place: Point, heading: float, size: tuple[float, float, float], paint: Paint, heated: float
-) -> bool:
-    return b.thing("house", place, heading + b.pick((0.0, 0.0, 180.0)), size, "roof_tile", b.vary(paint, 12),
-                   variant=b.integer(0, 1), state=b.maybe("heated_roof", heated), must_be_inside=True)
-
-
-def _kerb_cars(b: SceneBuilder, path: list[Point], offset: float, count: int) -> None:
-    total = path_length(path)
-    used: list[float] = []
-    for _ in range(count):
-        distance = b.real(total * 0.27, total * 0.73)
-        if any(abs(distance - other) < 6 for other in used):
-            continue
-        used.append(distance)
-        place, heading = along(offset_path(path, b.pick((-offset, offset))), distance)
-        b.thing("car", place, heading + b.pick((0.0, 180.0)), (4.5, 1.9, 1.5), "paint", b.pick(CAR_PAINTS),
-                state=b.maybe("running_engine", 0.2))
-
-
-def sparse_residential(b: SceneBuilder) -> None:
-    """Few large houses with drives, lawns and many trees along a bending road."""
-    side = b.extent
-    b.ground("lawns", "grass", b.grass())
-    heading, bend = b.real(0, 180), b.real(-0.14, 0.14) * side
-    path = list(placed(b.middle, heading, tuple(
-        (u * side, bend * (1 - (u / 0.5) ** 2)) for u in (-0.8, -0.5, -0.35, -0.2, 0, 0.2, 0.35, 0.5, 0.8))))
-    b.strip("road", path, 6.5, "asphalt", b.vary(PLAIN["asphalt"], 8))
-    b.take_path(path, 9)
-    heated = b.real(0.1, 0.6)
-    total = path_length(path)
-    wanted = b.integer(3, 9)
-    placed_houses = 0
-    for _ in range(wanted * 4):
-        if placed_houses == wanted:
-            break
-        distance, edge = b.real(total * 0.2, total * 0.8), b.pick((-1, 1))
-        kerb, road_heading = along(path, distance)
-        away = b.real(24, 46)
-        place = along(offset_path(path, edge * away), distance)[0]
-        if not (b.is_free(place, 15) and b.is_inside(place, 14)):
-            continue
-        b.strip("drive", [kerb, place], 3.2, "concrete", b.vary(PLAIN["concrete"], 8))
-        _house(b, place, road_heading + b.real(-20, 20), (b.real(15, 19), b.real(10, 12.5), 6.0), b.pick(ROOFS), heated)
-        placed_houses += 1
-        b.take(place, 11)
-        b.take_path([kerb, place], 4)
-        if b.chance(0.35):
-            _pool(b, along(offset_path(path, edge * (away + 16)), distance)[0], road_heading)
-        if b.chance(0.6):
-            car = along(offset_path(path, edge * away * 0.5), distance)[0]
-            b.thing("car", car, road_heading + 90, (4.6, 1.9, 1.5), "paint", b.pick(CAR_PAINTS),
-                    state=b.maybe("running_engine", 0.3))
-    b.scatter_trees(b.integer(60, 150), diameter=(6, 12))
-
-
-def _pool(b: SceneBuilder, place: Point, heading: float) -> None:
-    if b.is_inside(place, 8) and b.is_free(place, 6):
-        b.patch("pool deck", box(place, heading, 13, 8.5), "concrete", PLAIN["concrete"])
-        b.patch("pool", box(place, heading, 9.5, 5), "water", Paint(name="blue", rgb=(88, 186, 208)))
-        b.take(place, 7)
 
 
 def industrial_area(b: SceneBuilder) -> None:
@@ -154,16 +75,14 @@ def industrial_area(b: SceneBuilder) -> None:
         u = (column - columns / 2) * cell_u
         b.strip("road", placed(b.middle, heading, ((u, -side), (u, side))), 11, "asphalt", road, lanes=2)
     for row in range(rows + 1):
-        b.strip("road", _across(b, heading, (row - rows / 2) * cell_v), 11, "asphalt", road, lanes=2)
+        b.strip("road", b.across(heading, (row - rows / 2) * cell_v), 11, "asphalt", road, lanes=2)
     for spot in range(columns * rows):
         u, v = (spot % columns - (columns - 1) / 2) * cell_u, (spot // columns - (rows - 1) / 2) * cell_v
         _factory_plot(b, placed(b.middle, heading, ((u, v),))[0], heading, (cell_u - 18, cell_v - 18), heated)
     b.scatter_trees(b.integer(10, 40), diameter=(5, 8))
 
 
-def _factory_plot(
-    b: SceneBuilder, centre: Point, heading: float, plot: tuple[float, float], heated: float
-) -> None:
+def _factory_plot(b: SceneBuilder, centre: Point, heading: float, plot: tuple[float, float], heated: float) -> None:
     length, width = plot
     if b.chance(0.12):
         b.patch("grass", box(centre, heading, length, width), "grass", b.grass())
@@ -174,13 +93,28 @@ def _factory_plot(
     up = b.pick((-1, 1))
     place = placed(centre, heading, ((0, up * (width - hall_width) / 2),))[0]
     material = b.pick(("roof_flat", "roof_flat", "roof_metal"))
-    b.thing("hall", place, heading, hall, material, b.vary(b.pick(_HALL_ROOFS)), variant=b.integer(0, 2),
-            state=b.maybe("heated_roof", heated))
+    b.thing(
+        "hall",
+        place,
+        heading,
+        hall,
+        material,
+        b.vary(b.pick(_HALL_ROOFS)),
+        variant=b.integer(0, 2),
+        state=b.maybe("heated_roof", heated),
+    )
     yard_v = -up * (width - (width - hall_width) * 0.5) / 2 * 0.98
     for _ in range(b.integer(0, 3)):
         spot = placed(centre, heading, ((length * b.real(-0.42, 0.42), yard_v),))[0]
-        b.thing("truck", spot, heading + b.pick((0.0, 180.0, 90.0)), (13, 2.8, 3.6), "paint", b.pick(CAR_PAINTS[:4]),
-                state=b.maybe("running_engine", 0.4))
+        b.thing(
+            "truck",
+            spot,
+            heading + b.pick((0.0, 180.0, 90.0)),
+            (13, 2.8, 3.6),
+            "paint",
+            b.pick(CAR_PAINTS[:4]),
+            state=b.maybe("running_engine", 0.4),
+        )
 
 
 def solar_farm(b: SceneBuilder) -> None:
@@ -190,8 +124,16 @@ def solar_farm(b: SceneBuilder) -> None:
     b.ground("grass" if ground.name != "brown" or b.season == "winter" else "bare ground", "grass", ground)
     track_u = b.real(-0.15, 0.15) * side
     b.strip("dirt road", placed(b.middle, heading, ((track_u, -side), (track_u, side))), 5, "soil", PLAIN["dirt road"])
-    paint = b.vary(b.pick((Paint(name="dark blue", rgb=(36, 52, 92)), Paint(name="blue", rgb=(48, 68, 118)),
-                           Paint(name="black", rgb=(34, 38, 54)))), 5)
+    paint = b.vary(
+        b.pick(
+            (
+                Paint(name="dark blue", rgb=(36, 52, 92)),
+                Paint(name="blue", rgb=(48, 68, 118)),
+                Paint(name="black", rgb=(34, 38, 54)),
+            )
+        ),
+        5,
+    )
     pitch = b.real(8.5, 11.5)
     depth = pitch * b.real(0.46, 0.58)
     rows = min(b.integer(7, 18), int(side * 0.84 / pitch))
@@ -201,12 +143,20 @@ def solar_farm(b: SceneBuilder) -> None:
         v = start + (row + 0.5) * pitch
         for left, right in ((-0.47 * side, track_u - 6), (track_u + 6, 0.47 * side)):
             place = placed(b.middle, heading, (((left + right) / 2, v),))[0]
-            b.thing("solar row", place, heading, (right - left, depth, 1.6), "solar_panel", paint,
-                    variant=b.integer(0, 9), state=b.maybe("fault", faulty))
+            b.thing(
+                "solar row",
+                place,
+                heading,
+                (right - left, depth, 1.6),
+                "solar_panel",
+                paint,
+                variant=b.integer(0, 9),
+                state=b.maybe("fault", faulty),
+            )
     if b.chance(0.6):
         hut = placed(b.middle, heading, ((track_u + 11, start - 8),))[0]
         b.thing("hall", hut, heading, (9, 6, 3.5), "roof_flat", _HALL_ROOFS[0], variant=0)
-    b.take_path(_across(b, heading, start + rows * pitch / 2), rows * pitch + 8)
+    b.take_path(b.across(heading, start + rows * pitch / 2), rows * pitch + 8)
     b.scatter_trees(b.integer(5, 60), diameter=(5, 9))
 
 
@@ -216,27 +166,47 @@ def stadium(b: SceneBuilder) -> None:
     b.ground("forecourt", "concrete", b.vary(b.pick((PLAIN["concrete"], PLAIN["gravel"])), 8))
     heading = b.real(0, 180)
     centre = placed(b.middle, 0, ((b.real(-0.05, 0.05) * side, b.real(-0.05, 0.05) * side),))[0]
-    grass = b.patch("grass", box(placed(b.middle, heading, ((0, side * 0.66),))[0], heading, side * 2, side * 0.5),
-                    "grass", b.grass())
+    grass = b.patch(
+        "grass",
+        box(placed(b.middle, heading, ((0, side * 0.66),))[0], heading, side * 2, side * 0.5),
+        "grass",
+        b.grass(),
+    )
     lot_v = -side * 0.44
-    lot = b.patch("car park", box(placed(b.middle, heading, ((0, lot_v),))[0], heading, side * 0.9, side * 0.15),
-                  "asphalt", b.vary(PLAIN["asphalt"], 6))
+    lot = b.patch(
+        "car park",
+        box(placed(b.middle, heading, ((0, lot_v),))[0], heading, side * 0.9, side * 0.15),
+        "asphalt",
+        b.vary(PLAIN["asphalt"], 6),
+    )
     _stadium_cars(b, lot, heading, lot_v, b.real(0.1, 0.8))
     has_track = b.integer(0, 1)
     length, width = (98.0, 62.0) if has_track else (105.0, 68.0)
     outer = (side * b.real(0.74, 0.8), side * b.real(0.56, 0.62))
-    seats = b.pick((Paint(name="red", rgb=(168, 62, 54)), Paint(name="blue", rgb=(62, 92, 158)),
-                    Paint(name="grey", rgb=(150, 152, 156)), Paint(name="yellow", rgb=(206, 172, 74))))
+    seats = b.pick(
+        (
+            Paint(name="red", rgb=(168, 62, 54)),
+            Paint(name="blue", rgb=(62, 92, 158)),
+            Paint(name="grey", rgb=(150, 152, 156)),
+            Paint(name="yellow", rgb=(206, 172, 74)),
+        )
+    )
     b.thing("stand", centre, heading, (*outer, 16), "seat", seats, state=b.maybe("crowd", 0.5))
     hole = (outer[0] - 68, outer[1] - 62)
-    b.patch("infield", rounded_box(centre, heading, max(hole[0], length + 14), max(hole[1], width + 10), 2.9), "turf",
-            Paint(name="green", rgb=(78, 118, 62)))
+    b.patch(
+        "infield",
+        rounded_box(centre, heading, max(hole[0], length + 14), max(hole[1], width + 10), 2.9),
+        "turf",
+        Paint(name="green", rgb=(78, 118, 62)),
+    )
     green = Paint(name="green", rgb=b.pick(((74, 132, 62), (88, 142, 66), (66, 120, 60))))
     scale = 0.86 if has_track else 1.0
     b.thing("pitch", centre, heading, (length * scale, width * scale, 0), "turf", green, variant=has_track)
     b.take(centre, side * 0.36)
-    b.take_path([placed(b.middle, heading, ((-side / 2, lot_v),))[0], placed(b.middle, heading, ((side / 2, lot_v),))[0]],
-                side * 0.16)
+    b.take_path(
+        [placed(b.middle, heading, ((-side / 2, lot_v),))[0], placed(b.middle, heading, ((side / 2, lot_v),))[0]],
+        side * 0.16,
+    )
     b.take(grass.outline[0], 0)
     b.scatter_trees(b.integer(20, 80), diameter=(6, 10))
 
@@ -250,5 +220,6 @@ def _stadium_cars(b: SceneBuilder, lot: Patch, heading: float, lot_v: float, fil
                 b.thing("car", place, heading + 90, (4.6, 2.0, 1.5), "paint", b.pick(CAR_PAINTS))
     if fill < 0.3 and b.chance(0.6):
         state = HiddenState(kind="recent_use", level=1.0)
-        b.hidden_box("vacated stalls", placed(middle, heading, ((b.real(-50, 50), 10.0),))[0], heading, (46, 10), lot,
-                     state)
+        b.hidden_box(
+            "vacated stalls", placed(middle, heading, ((b.real(-50, 50), 10.0),))[0], heading, (46, 10), lot, state
+        )

@@ -87,7 +87,7 @@ def _draw_runway_marks(canvas: Canvas, marks: SceneObject) -> None:
     white = Surface(MARKING, "marking")
     half, width = marks.length_metres / 2, marks.width_metres
     for step in range(int(-half), int(half), 22):
-        canvas.polygon(placed(marks.centre, marks.heading_degrees, _bar(step, 0.0, 13.0, 1.4)), white)
+        canvas.polygon(placed(marks.centre, marks.heading_degrees, _bar(float(step), 0.0, 13.0, 1.4)), white)
     for edge in (-0.46, 0.46):
         canvas.polygon(placed(marks.centre, marks.heading_degrees, _bar(0, edge * width, 2 * half, 0.9)), white)
     for end in (-1, 1):
@@ -95,8 +95,8 @@ def _draw_runway_marks(canvas: Canvas, marks: SceneObject) -> None:
             if across:
                 bar = _bar(end * (half - 16), across * width / 10.5, 20.0, width / 24)
                 canvas.polygon(placed(marks.centre, marks.heading_degrees, bar), white)
-        for across in (-0.22, 0.22):
-            bar = _bar(end * (half - 62), across * width, 26.0, width / 8)
+        for share in (-0.22, 0.22):
+            bar = _bar(end * (half - 62), share * width, 26.0, width / 8)
             canvas.polygon(placed(marks.centre, marks.heading_degrees, bar), white)
 
 

@@ -1,5 +1,6 @@
 """Outlines and paths of scenes, in metres."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -58,12 +59,12 @@ def ribbon(path: Sequence[Point], width: float) -> Outline:
 
 def path_length(path: Sequence[Point]) -> float:
     """Length of a path."""
-    return sum(math.dist(first, second) for first, second in zip(path, path[1:], strict=False))
+    return sum(math.dist(first, second) for first, second in itertools.pairwise(path))
 
 
 def along(path: Sequence[Point], distance: float) -> tuple[Point, float]:
     """Return the point at a distance along a path, and the heading there in degrees."""
-    for first, second in zip(path, path[1:], strict=False):
+    for first, second in itertools.pairwise(path):
         step = math.dist(first, second)
         if distance <= step and step > 0:
             share = distance / step
@@ -76,7 +77,7 @@ def along(path: Sequence[Point], distance: float) -> tuple[Point, float]:
 def dashes(path: Sequence[Point], dash: float, gap: float) -> list[tuple[Point, Point]]:
     """Cut each straight piece of a path into dashes; the pattern runs on over its corners."""
     pieces, start = [], 0.0
-    for first, second in zip(path, path[1:], strict=False):
+    for first, second in itertools.pairwise(path):
         length = math.dist(first, second)
         while start < length:
             end = min(start + dash, length)
@@ -98,6 +99,11 @@ def arc(centre: Point, radius: float, start_degrees: float, end_degrees: float, 
 def between(first: Point, second: Point, share: float) -> Point:
     """The point at a share of the way from one point to another."""
     return (first[0] + (second[0] - first[0]) * share, first[1] + (second[1] - first[1]) * share)
+
+
+def grown(outline: Outline, centre: Point, factor: float) -> Outline:
+    """An outline scaled about a point."""
+    return tuple(between(centre, point, factor) for point in outline)
 
 
 def _heading(first: Point, second: Point) -> float:

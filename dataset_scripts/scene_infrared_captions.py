@@ -10,7 +10,7 @@ import numpy as np
 from .scene_captions import scene_noun
 from .scene_graph import Conditions, HiddenKind, SceneGraph
 from .scene_language import listed, place_name, plural, sentence, share_of, with_article
-from .scene_phrases import centroid
+from .scene_phrases import centroid, outline_middle
 from .scene_thermal import material_kelvin
 
 _CAPTION_STREAM = 4
@@ -18,16 +18,43 @@ _CLEAR_DIFFERENCE_KELVIN = 2.0
 
 # What a caption calls a patch or strip, where it differs from its kind.
 _REGION_NAMES = {
-    "canopy": "tree canopy", "grass": "grass", "water": "water", "sea": "sea", "apron": "apron", "quay": "quay",
-    "bare ground": "bare ground", "highway": "highways", "road": "road", "dirt road": "dirt road", "ballast": "track bed",
-    "lawns": "lawns", "yards": "yards", "yard": "open yard", "forecourt": "forecourt", "car park": "car park",
-    "sand": "sand", "dune grass": "dune grass", "bank": "banks", "shore": "shore", "river": "river", "lake": "lake",
-    "runway": "runway", "clearing": "clearing", "asphalt": "pavement",
-    "field": "fields", "round field": "round fields",
+    "canopy": "tree canopy",
+    "grass": "grass",
+    "water": "water",
+    "sea": "sea",
+    "apron": "apron",
+    "quay": "quay",
+    "bare ground": "bare ground",
+    "highway": "highways",
+    "road": "road",
+    "dirt road": "dirt road",
+    "ballast": "track bed",
+    "lawns": "lawns",
+    "yards": "yards",
+    "yard": "open yard",
+    "forecourt": "forecourt",
+    "car park": "car park",
+    "sand": "sand",
+    "dune grass": "dune grass",
+    "bank": "banks",
+    "shore": "shore",
+    "river": "river",
+    "lake": "lake",
+    "runway": "runway",
+    "clearing": "clearing",
+    "asphalt": "pavement",
+    "field": "fields",
+    "round field": "round fields",
 }
 _OBJECT_NAMES = {
-    "airplane": "airplanes", "house": "roofs", "ship": "ship hulls", "solar row": "solar panels", "car": "cars",
-    "tree": "trees", "tank": "tank roofs", "pitch": "pitch",
+    "airplane": "airplanes",
+    "house": "roofs",
+    "ship": "ship hulls",
+    "solar row": "solar panels",
+    "car": "cars",
+    "tree": "trees",
+    "tank": "tank roofs",
+    "pitch": "pitch",
 }
 
 
@@ -38,21 +65,21 @@ def write_infrared_captions(graph: SceneGraph) -> tuple[str, ...]:
     regions = _region_clause(graph)
     facts = hidden_facts(graph)
     opening = (
-        f"in this {time} infrared image of {with_article(name)}", f"infrared view of {with_article(name)} by {time}:"
+        f"in this {time} infrared image of {with_article(name)}",
+        f"infrared view of {with_article(name)} by {time}:",
     )[int(rng.integers(2))]
     captions = [f"{opening} {regions}"]
     if facts:
         captions.append(f"in the {time} infrared image of the {name}, {listed(facts[:2])}")
-        captions.append(f"a {time} infrared scene of {with_article(name)} where {facts[0]} and {_comparison(graph, rng)}")
+        captions.append(
+            f"a {time} infrared scene of {with_article(name)} where {facts[0]} and {_comparison(graph, rng)}"
+        )
     return tuple(sentence(caption) for caption in captions)
 
 
 def hidden_facts(graph: SceneGraph) -> list[str]:
     """Clauses about every hidden state that the scene can have, on or off, as the image shows it."""
-    counted_facts = [
-        _counted_fact(graph, kinds, noun, state, on, off)
-        for kinds, noun, state, on, off in _COUNTED
-    ]
+    counted_facts = [_counted_fact(graph, kinds, noun, state, on, off) for kinds, noun, state, on, off in _COUNTED]
     facts = [fact for fact in [*counted_facts, _fill_fact(graph)] if fact]
     return [*facts, *_hidden_ground_facts(graph)]
 
@@ -60,7 +87,13 @@ def hidden_facts(graph: SceneGraph) -> list[str]:
 # Object kinds, what to call them, the state, how it looks, and how its absence looks.
 _COUNTED: tuple[tuple[tuple[str, ...], str, HiddenKind, tuple[str, str], str], ...] = (
     (("airplane",), "airplane", "running_engine", ("has bright engines", "have bright engines"), "has bright engines"),
-    (("ship",), "ship", "running_engine", ("is bright at the stern", "are bright at the stern"), "is bright at the stern"),
+    (
+        ("ship",),
+        "ship",
+        "running_engine",
+        ("is bright at the stern", "are bright at the stern"),
+        "is bright at the stern",
+    ),
     (("boat",), "boat", "running_engine", ("has a bright engine", "have bright engines"), "has a bright engine"),
     (("tractor",), "tractor", "running_engine", ("has a bright hood", "have bright hoods"), "has a bright hood"),
     (("train car",), "locomotive", "running_engine", ("shows bright vents", "show bright vents"), "shows bright vents"),
@@ -68,7 +101,13 @@ _COUNTED: tuple[tuple[tuple[str, ...], str, HiddenKind, tuple[str, str], str], .
     (("car",), "car", "running_engine", ("has a bright hood", "have bright hoods"), "has a bright hood"),
     (("house",), "roof", "heated_roof", ("glows bright", "glow bright"), "glows bright"),
     (("hall",), "large roof", "heated_roof", ("glows bright", "glow bright"), "glows bright"),
-    (("solar row",), "panel row", "fault", ("has one bright section", "have one bright section"), "has a bright section"),
+    (
+        ("solar row",),
+        "panel row",
+        "fault",
+        ("has one bright section", "have one bright section"),
+        "has a bright section",
+    ),
     (("stand",), "seating bowl", "crowd", ("is bright all around", "are bright all around"), "is bright"),
 )
 
@@ -112,7 +151,7 @@ def _hidden_ground_facts(graph: SceneGraph) -> list[str]:
     for kind, text in _GROUND_FACTS.items():
         patches = [p for p in graph.patches(f"hidden {kind}") if p.state is not None and p.state.level > 0]
         if len(patches) == 1:
-            place = place_name(patches[0].outline[0], extent)
+            place = place_name(outline_middle(patches[0].outline), extent)
             facts.append(f"{with_article(text)} lies {place}")
         elif patches:
             facts.append(f"{len(patches)} {plural(text)} are visible")
@@ -120,7 +159,11 @@ def _hidden_ground_facts(graph: SceneGraph) -> list[str]:
     wet = sum(field.state is not None and field.state.level > 0 for field in fields)
     if fields:
         verb = "is" if wet == 1 else "are"
-        facts.append(f"{share_of(wet, len(fields), 'main field')} {verb} clearly dark" if wet else "no main field is clearly dark")
+        facts.append(
+            f"{share_of(wet, len(fields), 'main field')} {verb} clearly dark"
+            if wet
+            else "no main field is clearly dark"
+        )
     return facts
 
 
@@ -143,7 +186,9 @@ def _region_clause(graph: SceneGraph) -> str:
         return f"the {darkest} {_looks(darkest)} nearly as bright as everything else"
     middle = [name for name in ordered[1:-1] if levels[brightest] - levels[name] > _CLEAR_DIFFERENCE_KELVIN]
     clause = f"the {brightest} {_looks(brightest)} bright while the {darkest} {_looks(darkest)} dark"
-    return f"{clause} and the {middle[-1]} {_looks(middle[-1])} in between" if middle and middle[-1] != darkest else clause
+    return (
+        f"{clause} and the {middle[-1]} {_looks(middle[-1])} in between" if middle and middle[-1] != darkest else clause
+    )
 
 
 def _comparison(graph: SceneGraph, rng: np.random.Generator) -> str:
@@ -172,4 +217,3 @@ def region_levels(graph: SceneGraph) -> dict[str, float]:
 
 def _looks(region: str) -> str:
     return "look" if region.endswith("s") and region not in ("grass", "dune grass") else "looks"
-

@@ -6,8 +6,27 @@ from collections.abc import Sequence
 from .scene_graph import Point
 
 _NUMBERS = (
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
 )
 _PLACES = (
     ("in the upper left", "at the top", "in the upper right"),
@@ -31,17 +50,17 @@ def plural(noun: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """"one tank", "two tanks"."""
+    """ "one tank", "two tanks"."""
     return f"{number_word(count)} {noun if count == 1 else plural(noun)}"
 
 
 def with_article(phrase: str) -> str:
-    """"a runway", "an apron"."""
+    """ "a runway", "an apron"."""
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
 
 
 def listed(phrases: Sequence[str]) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     if len(phrases) < 2:
         return "".join(phrases)
     return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
@@ -69,7 +88,7 @@ def direction_name(first: Point, second: Point) -> str:
 
 
 def share_of(part: int, whole: int, noun: str) -> str:
-    """"two of the five tanks", "both ships", "all four cars", "the only airplane"."""
+    """ "two of the five tanks", "both ships", "all four cars", "the only airplane"."""
     if whole == 1:
         return f"the {noun}"
     if part == whole:

@@ -35,9 +35,7 @@ MATERIALS: dict[str, Material] = {
     "water": Material(
         grain=0.01, mottle=0.05, ripple=0.05, emissivity=0.98, swing_kelvin=0.8, peak_hour=20.0, follows_season=False
     ),
-    "foam": Material(
-        grain=0.06, mottle=0.08, emissivity=0.97, swing_kelvin=0.8, peak_hour=20.0, follows_season=False
-    ),
+    "foam": Material(grain=0.06, mottle=0.08, emissivity=0.97, swing_kelvin=0.8, peak_hour=20.0, follows_season=False),
     "roof_tile": Material(grain=0.06, mottle=0.05, emissivity=0.92, swing_kelvin=11.0),
     "roof_flat": Material(grain=0.03, mottle=0.06, emissivity=0.93, swing_kelvin=12.0),
     "roof_metal": Material(grain=0.02, mottle=0.04, emissivity=0.65, swing_kelvin=11.0, peak_hour=13.0),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .scene_graph import Point, SceneGraph, SceneObject
+from .scene_graph import Outline, Point, SceneGraph, SceneObject
 from .scene_language import counted, place_name
 
 
@@ -26,11 +26,22 @@ def common_colour(things: Sequence[SceneObject]) -> str:
     return f"{names.pop()} " if len(names) == 1 else ""
 
 
+def coloured(things: Sequence[SceneObject], noun: str) -> str:
+    """ "three white airplanes" where all share a colour, "three airplanes" where not, or "no airplanes"."""
+    return counted(len(things), f"{common_colour(things)}{noun}" if things else noun)
+
+
 def centroid(things: Sequence[SceneObject]) -> Point:
     """The mean place of some things."""
     return (
-        sum(thing.centre[0] for thing in things) / len(things), sum(thing.centre[1] for thing in things) / len(things)
+        sum(thing.centre[0] for thing in things) / len(things),
+        sum(thing.centre[1] for thing in things) / len(things),
     )
+
+
+def outline_middle(outline: Outline) -> Point:
+    """The mean of the points of an outline."""
+    return (sum(x for x, _ in outline) / len(outline), sum(y for _, y in outline) / len(outline))
 
 
 def where(graph: SceneGraph, things: Sequence[SceneObject]) -> str:

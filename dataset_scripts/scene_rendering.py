@@ -58,9 +58,9 @@ def _render_rgb(
 ) -> NDArray[np.uint8]:
     lut = np.zeros((len(canvas.surfaces), 4), dtype=np.uint8)
     lut[:, :3] = [surface.rgb for surface in canvas.surfaces]
-    packed = np.take(lut.view(np.uint32)[:, 0], canvas.index())            # (C, C), four bytes a pixel
+    packed = np.take(lut.view(np.uint32)[:, 0], canvas.index())  # (C, C), four bytes a pixel
     image = Image.frombuffer("RGBX", packed.shape, packed, "raw", "RGBX", 0, 1).reduce(SUPERSAMPLING)
-    colour = np.asarray(image)[..., :3].astype(np.float32)                # (H, W, 3)
+    colour = np.asarray(image)[..., :3].astype(np.float32)  # (H, W, 3)
     colour *= (shade * (1 + texture) * np.float32(graph.conditions.brightness))[..., None]
     # Where there is texture, colour drifts between yellowish and bluish as well.
     for channel, drift in enumerate((0.5, 0.1, -0.6)):
@@ -105,15 +105,16 @@ def _texture(canvas: Canvas, graph: SceneGraph) -> tuple[FloatImage, FloatImage]
     lut = np.ascontiguousarray(np.rint(amplitudes * 400).astype(np.uint8))
     packed = np.take(lut.view(np.uint32)[:, 0], canvas.index())
     image = Image.frombuffer("RGBX", packed.shape, packed, "raw", "RGBX", 0, 1).reduce(SUPERSAMPLING)
-    amplitude = np.asarray(image).astype(np.float32) / 400               # (H, W, 4)
+    amplitude = np.asarray(image).astype(np.float32) / np.float32(400)  # (H, W, 4)
     crops = {name: crop_texture(name, size, rng) for name in _texture_names()}
     azimuth = graph.conditions.sun_azimuth_degrees
-    detail = amplitude[..., 0] * crops["grain"] + amplitude[..., 1] * crops["mottle"]
+    detail: FloatImage = amplitude[..., 0] * crops["grain"] + amplitude[..., 1] * crops["mottle"]
     if amplitude[..., 2].any():
         detail += amplitude[..., 2] * np.clip(relief(crops["canopy"], azimuth), -1.2, 1.0)
     if amplitude[..., 3].any():
         detail += amplitude[..., 3] * crops["ripple"]
-    return detail, amplitude[..., 1] * crops["hue"]
+    drift: FloatImage = amplitude[..., 1] * crops["hue"]
+    return detail, drift
 
 
 def _texture_names() -> tuple[TextureName, ...]:

@@ -26,7 +26,9 @@ def draw_house(canvas: Canvas, house: SceneObject) -> None:
         canvas.polygon(placed(house.centre, house.heading_degrees, shape), surface, 0.96 + 0.26 * facing)
     crest = placed(house.centre, house.heading_degrees, ((-ridge, 0.0), (ridge, 0.0)))
     canvas.tint_line(crest, 0.35, 1.25)
-    chimney = box(placed(house.centre, house.heading_degrees, ((a * 0.4, b * 0.35),))[0], house.heading_degrees, 1.1, 1.1)
+    chimney = box(
+        placed(house.centre, house.heading_degrees, ((a * 0.4, b * 0.35),))[0], house.heading_degrees, 1.1, 1.1
+    )
     canvas.shadow(chimney, 1.6, 0.6)
     canvas.polygon(chimney, Surface((142, 96, 84), "roof_tile"))
 
@@ -97,7 +99,12 @@ def draw_tank(canvas: Canvas, tank: SceneObject) -> None:
         wall = Surface(tank.paint.rgb, tank.material, state)
         bottom, top = (lean * (1 - (band + step) / TANK_WALL_BANDS) for step in (0, 1))
         _draw_wall_band(canvas, (x, y + bottom), radius, bottom - top, wall)
-    canvas.tint(placed((x, y), 0, ((radius * 0.25, 0), (radius, 0), (radius * 0.9, lean * 0.9), (radius * 0.25, lean + radius))), 0.55)
+    canvas.tint(
+        placed(
+            (x, y), 0, ((radius * 0.25, 0), (radius, 0), (radius * 0.9, lean * 0.9), (radius * 0.25, lean + radius))
+        ),
+        0.55,
+    )
     canvas.disc((x, y), radius, Surface(tank.paint.rgb, tank.material), 1.0)
     dx, dy = canvas.shadow_per_metre
     length = (dx * dx + dy * dy) ** 0.5 or 1.0
@@ -144,13 +151,12 @@ def draw_platform(canvas: Canvas, platform: SceneObject) -> None:
     outline = box(platform.centre, platform.heading_degrees, platform.length_metres, platform.width_metres)
     canvas.shadow(outline, 1.0, 0.7)
     canvas.polygon(outline, Surface((196, 190, 180), "concrete"), 1.0)
-    roof = box(
-        platform.centre, platform.heading_degrees, platform.length_metres * 0.62, platform.width_metres * 0.66
-    )
+    roof = box(platform.centre, platform.heading_degrees, platform.length_metres * 0.62, platform.width_metres * 0.66)
     canvas.shadow(roof, 4.0, 0.55)
     canvas.polygon(roof, Surface(platform.paint.rgb, platform.material), 1.0)
     ridge = placed(
-        platform.centre, platform.heading_degrees,
+        platform.centre,
+        platform.heading_degrees,
         ((-platform.length_metres * 0.31, 0.0), (platform.length_metres * 0.31, 0.0)),
     )
     canvas.tint_line(ridge, 0.7, 1.3)
@@ -176,7 +182,9 @@ def draw_pitch(canvas: Canvas, pitch: SceneObject) -> None:
     """A mown football pitch; variant 1 lies inside a running track."""
     length, width, heading = pitch.length_metres, pitch.width_metres, pitch.heading_degrees
     if pitch.variant == 1:
-        canvas.polygon(rounded_box(pitch.centre, heading, length + 44, width + 26, 2.9), Surface((172, 82, 62), "track"))
+        canvas.polygon(
+            rounded_box(pitch.centre, heading, length + 44, width + 26, 2.9), Surface((172, 82, 62), "track")
+        )
         for inset in (5.0, 10.0):
             lane = rounded_box(pitch.centre, heading, length + 44 - inset, width + 26 - inset, 2.9)
             canvas.line((*lane, lane[0]), 0.4, Surface(_WHITE, "track"), 0.85)
@@ -217,8 +225,9 @@ def draw_crosswalk(canvas: Canvas, crosswalk: SceneObject) -> None:
     """White bars across a road."""
     for step in range(6):
         along = ((step + 0.5) / 6 - 0.5) * crosswalk.length_metres
-        bar = box(_on(crosswalk, along, 0), crosswalk.heading_degrees, crosswalk.length_metres / 12,
-                  crosswalk.width_metres)
+        bar = box(
+            _on(crosswalk, along, 0), crosswalk.heading_degrees, crosswalk.length_metres / 12, crosswalk.width_metres
+        )
         canvas.polygon(bar, Surface(_WHITE, "marking"))
 
 

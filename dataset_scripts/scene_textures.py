@@ -1,5 +1,6 @@
 """Periodic noise tiles, made once per process; every scene takes its crop by its own offsets."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
@@ -37,13 +38,21 @@ def _tile(name: TextureName) -> FloatImage:
     rng = np.random.default_rng([_SEED, sum(name.encode())])
     match name:
         case "grain":
-            return _filtered(rng, lambda fx, fy: np.exp(-((np.hypot(fx, fy) / 0.28) ** 2)))
+            return _filtered(rng, _grain_spectrum)
         case "mottle" | "hue":
-            return _filtered(rng, lambda fx, fy: 1 / (np.hypot(fx, fy) + 0.006) ** 1.35)
+            return _filtered(rng, _mottle_spectrum)
         case "ripple":
             return _filtered(rng, _ripple_spectrum)
         case "canopy":
             return _crowns(rng)
+
+
+def _grain_spectrum(fx: FloatImage, fy: FloatImage) -> FloatImage:
+    return np.asarray(np.exp(-((np.hypot(fx, fy) / 0.28) ** 2)), dtype=np.float32)
+
+
+def _mottle_spectrum(fx: FloatImage, fy: FloatImage) -> FloatImage:
+    return np.asarray(1 / (np.hypot(fx, fy) + 0.006) ** 1.35, dtype=np.float32)
 
 
 def _ripple_spectrum(fx: FloatImage, fy: FloatImage) -> FloatImage:
@@ -52,7 +61,7 @@ def _ripple_spectrum(fx: FloatImage, fy: FloatImage) -> FloatImage:
     return np.asarray(ring * np.exp(-((across / 0.07) ** 2)), dtype=np.float32)
 
 
-def _filtered(rng: np.random.Generator, response) -> FloatImage:  # type: ignore[no-untyped-def]
+def _filtered(rng: np.random.Generator, response: Callable[[FloatImage, FloatImage], FloatImage]) -> FloatImage:
     """White noise through a spectrum, scaled to mean 0 and standard deviation 1."""
     fy = np.fft.fftfreq(TILE)[:, None]
     fx = np.fft.rfftfreq(TILE)[None, :]

@@ -32,7 +32,10 @@ def draw_airplane(canvas: Canvas, plane: SceneObject) -> None:
     for along, across in _engine_places(length, span, plane.variant):
         exhaust = oval(
             placed(plane.centre, plane.heading_degrees, ((along - 0.005 * length, across),))[0],
-            plane.heading_degrees, length * 0.09, length * 0.045, points=10,
+            plane.heading_degrees,
+            length * 0.09,
+            length * 0.045,
+            points=10,
         )
         canvas.polygon(exhaust, engine, 1.0)
     canvas.polygon(placed(plane.centre, plane.heading_degrees, fuselage), body, 1.08)
@@ -49,14 +52,19 @@ def _fuselage(length: float) -> list[Point]:
 
 def _wing(length: float, span: float, side: int) -> list[Point]:
     return [
-        (0.14 * length, 0.0), (-0.10 * length, side * span * 0.5), (-0.155 * length, side * span * 0.5),
-        (-0.07 * length, side * span * 0.17), (-0.10 * length, 0.0),
+        (0.14 * length, 0.0),
+        (-0.10 * length, side * span * 0.5),
+        (-0.155 * length, side * span * 0.5),
+        (-0.07 * length, side * span * 0.17),
+        (-0.10 * length, 0.0),
     ]
 
 
 def _tailplane(length: float, span: float, side: int) -> list[Point]:
     return [
-        (-0.37 * length, 0.0), (-0.455 * length, side * span * 0.19), (-0.49 * length, side * span * 0.19),
+        (-0.37 * length, 0.0),
+        (-0.455 * length, side * span * 0.19),
+        (-0.49 * length, side * span * 0.19),
         (-0.46 * length, 0.0),
     ]
 
@@ -107,9 +115,13 @@ def draw_boat(canvas: Canvas, boat: SceneObject) -> None:
     if boat.variant == 1:
         foam = Surface(_FOAM, "foam")
         for side in (-1, 1):
-            arm = [(0.3 * length, side * width * 0.4), (-0.5 * length, side * width * 0.7),
-                   (-1.1 * length, side * width * 1.2), (-1.0 * length, side * width * 1.0),
-                   (-0.5 * length, side * width * 0.5)]
+            arm = [
+                (0.3 * length, side * width * 0.4),
+                (-0.5 * length, side * width * 0.7),
+                (-1.1 * length, side * width * 1.2),
+                (-1.0 * length, side * width * 1.0),
+                (-0.5 * length, side * width * 0.5),
+            ]
             canvas.polygon(placed(boat.centre, boat.heading_degrees, arm), foam, 0.86)
         trail = [(-0.4 * length, width * 0.42), (-1.9 * length, 0.0), (-0.4 * length, -width * 0.42)]
         canvas.polygon(placed(boat.centre, boat.heading_degrees, trail), foam, 0.95)

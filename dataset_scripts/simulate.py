@@ -112,7 +112,8 @@ def _clear(folder: Path, *, overwrite: bool) -> None:
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if foreign:
         raise FileExistsError(
-            f"{folder} holds {', '.join(foreign[:5])}, which this program did not write; it will not replace the folder."
+            f"{folder} holds {', '.join(foreign[:5])}, which this program did not write; "
+            "it will not replace the folder. Move those files, or choose another --output."
         )
     shutil.rmtree(folder)
     folder.mkdir()
@@ -165,20 +166,32 @@ def _write_splits(
             index_rows: list[Row] = []
             rows = _rendered_rows(pool, config, indices, groups, index_rows, bar)
             shards += write_shards(
-                rows, config.output / "data", split=split, row_count=len(indices),
-                rows_per_shard=config.rows_per_shard, features=fusionrs_features(),
+                rows,
+                config.output / "data",
+                split=split,
+                row_count=len(indices),
+                rows_per_shard=config.rows_per_shard,
+                features=fusionrs_features(),
             )
             shards += write_shards(
-                index_rows, config.output / "index", split=split, row_count=len(indices),
-                rows_per_shard=len(indices), features=index_features(),
+                index_rows,
+                config.output / "index",
+                split=split,
+                row_count=len(indices),
+                rows_per_shard=len(indices),
+                features=index_features(),
             )
             facts[split] = {"rows": len(indices), "leak_groups": len({groups[index] for index in indices})}
     return shards, facts
 
 
 def _rendered_rows(
-    pool: ProcessPoolExecutor | None, config: SimulateConfig, indices: Sequence[int], groups: Sequence[str],
-    index_rows: list[Row], bar: Any,
+    pool: ProcessPoolExecutor | None,
+    config: SimulateConfig,
+    indices: Sequence[int],
+    groups: Sequence[str],
+    index_rows: list[Row],
+    bar: Any,
 ) -> Iterator[Row]:
     """Rows in order; the same rows without images are collected on the way."""
     jobs = [[(index, groups[index]) for index in chunk] for chunk in _chunks(indices)]
@@ -205,8 +218,13 @@ def _manifest(
         "dataset": "fusionrs",
         "config": {**asdict(config), "output": config.output.name},
         "stages": [
-            {"stage": "simulate", "rows_in": config.rows, "rows_out": sum(facts["rows"] for facts in splits.values()),
-             "rejected": {}, "rejected_sample": []}
+            {
+                "stage": "simulate",
+                "rows_in": config.rows,
+                "rows_out": sum(facts["rows"] for facts in splits.values()),
+                "rejected": {},
+                "rejected_sample": [],
+            }
         ],
         "splits": splits,
         "shards": shards,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 
 Array = npt.NDArray[Any]
 INK, GRID = "#1f2933", "#d9e0e7"
@@ -56,10 +56,12 @@ def mosaic(images: list[Image.Image], columns: int) -> Image.Image:
     return sheet
 
 
-def overlay(scene: Image.Image, heat: Array) -> Image.Image:
-    """A scene under a heat map (H, W) from 0 to 1."""
+def overlay(scene: Image.Image, heat: Array, truth: tuple[int, int, int, int]) -> Image.Image:
+    """A scene under a heat map (H, W) from 0 to 1, with a frame around the right place (left, top, right, bottom)."""
     colours = Image.fromarray((colormaps["inferno"](heat)[..., :3] * 255).astype(np.uint8))
-    return Image.blend(scene.convert("L").convert("RGB"), colours, 0.6)
+    picture = Image.blend(scene.convert("L").convert("RGB"), colours, 0.6)
+    ImageDraw.Draw(picture).rectangle(truth, outline="white", width=3)
+    return picture
 
 
 def loss_curves(log: Path, title: str) -> str:

@@ -67,8 +67,8 @@ RETRIEVAL_TEXT = (
 )
 TOP_TEXT = "The query is on the left. A dark frame marks the very scene, a light one another scene of the same class."
 HEAT_TEXT = (
-    "Sixteen held-out scenes side by side. Windows slide over them; the map is the mean similarity of a pixel's windows "
-    "to a text."
+    "Sixteen held-out scenes side by side. Windows slide over them; the map is the mean similarity of a pixel's "
+    "windows to a text. The frame is around the scene that the text was written for."
 )
 CAPTION_TEXT = (
     "From RGB alone, from infrared alone, from the pair. The time of day is in the infrared only; where an interval "
@@ -198,12 +198,9 @@ def heat_maps(output: Path, rows: Dataset) -> str:
     hits = sum(points_at(heat, tile, side) for tile, heat in enumerate(heats))
     cards = [f'<div class="card small"><img alt="mosaic" src="{data_uri(scene)}">the whole scene</div>']
     for tile in (1, 6, 11):
-        row, column = divmod(tile, MOSAIC_SIDE)
-        picture = data_uri(overlay(scene, heats[tile]))
-        cards.append(
-            f'<div class="card small"><img alt="heat map" src="{picture}">{escape(texts[tile])} '
-            f'<span class="quiet">(row {row + 1}, column {column + 1})</span></div>'
-        )
+        top, left = (side * index for index in divmod(tile, MOSAIC_SIDE))
+        picture = data_uri(overlay(scene, heats[tile], (left, top, left + side - 1, top + side - 1)))
+        cards.append(f'<div class="card small"><img alt="heat map" src="{picture}">{escape(texts[tile])}</div>')
     verdict = f"<p>The brightest pixel lies in the right scene for {hits} of {len(texts)} captions; chance is 1.</p>"
     return f'{verdict}<div class="grid two">{"".join(cards)}</div>'
 
