@@ -46,7 +46,7 @@ def build_clip(config: ClipModelConfig, rows: Dataset) -> tuple[RSCLIPModel, RSC
         model.config.loss_weights = fields["loss_weights"]
         return model, RSCLIPProcessor.from_pretrained(config.source)
     model = import_clip(config.source, activation=config.activation, **fields)
-    return model, _imported_processor(config, model)
+    return model, _imported_processor(config.source, config, model)
 
 
 def _is_rsclip(source: Path) -> bool:
@@ -83,10 +83,10 @@ def _small_clip(size: TowerSize, rows: Dataset, fields: dict[str, Any]) -> tuple
     return RSCLIPModel(config), RSCLIPProcessor(images, tokenizer, max_text_length=size.text_tokens)
 
 
-def _imported_processor(config: ClipModelConfig, model: RSCLIPModel) -> RSCLIPProcessor:
+def _imported_processor(source: Path, config: ClipModelConfig, model: RSCLIPModel) -> RSCLIPProcessor:
     vision = model.config.vision_config
     return import_processor(
-        config.source,
+        source,
         image_size=vision.image_size,
         infrared_channels=vision.num_channels if config.infrared_tower == "shared" else model.config.infrared_channels,
         tokenizer=config.tokenizer,
