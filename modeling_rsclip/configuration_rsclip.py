@@ -31,6 +31,8 @@ class RSCLIPConfig(PreTrainedConfig):
         logit_scale_init_value: Initial log of the inverse temperature.
         logit_scale_max: Upper clamp of the log inverse temperature.
         logit_bias_init_value: Initial bias of the logits; `None` for a loss without one.
+        text_pad_token_id: What SigLIP texts are padded with, where they are shorter than the tower was trained on;
+            `None` refuses them. The tokenizer knows it, the towers' configurations often do not.
         initializer_range: Standard deviation of the fusion's new weights.
     """
 
@@ -52,6 +54,7 @@ class RSCLIPConfig(PreTrainedConfig):
     logit_scale_init_value: float = math.log(1 / 0.07)
     logit_scale_max: float = math.log(100)
     logit_bias_init_value: float | None = None
+    text_pad_token_id: int | None = None
     initializer_range: float = 0.02
 
     @property

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoTokenizer,
     CLIPTextConfig,
     CLIPVisionConfig,
     PreTrainedConfig,
@@ -90,6 +91,7 @@ def _read_transformers(
     }
     if config.model_type == "clip":
         return state, {**fields, "projection_dim": config.projection_dim}
+    fields["text_pad_token_id"] = _pad_token_id(source, revision)
     fields |= {"projection_dim": None, "loss": "sigmoid", "logit_bias_init_value": float(state["logit_bias"])}
     # SigLIP starts its scale at log 10 and some checkpoints end above CLIP's clamp.
     fields["logit_scale_max"] = max(RSCLIPConfig.logit_scale_max, fields["logit_scale_init_value"])
@@ -97,6 +99,13 @@ def _read_transformers(
         state, fields["vision_config"] = _fix_resolution(state, config.vision_config, image_size)
         fields["text_config"] = _as_siglip(config.text_config, SiglipTextConfig)
     return state, fields
+
+
+def _pad_token_id(source: str | Path, revision: str | None) -> int | None:
+    """The padding of the source's tokenizer, where it comes with one."""
+    if Path(source).is_dir() and not (Path(source) / "tokenizer_config.json").is_file():
+        return None
+    return AutoTokenizer.from_pretrained(source, revision=revision).pad_token_id
 
 
 def _fix_resolution(

@@ -158,17 +158,17 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
         Args:
             input_ids: Token ids (B, L).
             attention_mask: 1 where there is text, 0 where there is padding. CLIP towers read left-padded rows right:
-                they are moved to the front first. SigLIP's were trained on `max_length` padding without a mask.
+                they are moved to the front first. SigLIP towers were trained on full length without a mask: shorter
+                texts are padded to it.
             position_ids: Positions of the tokens; normally left out.
 
         Returns:
             The tower's output; `pooler_output` (B, D) is projected, not normalised.
         """
-        if (
-            attention_mask is not None
-            and position_ids is None
-            and self.config.text_config.model_type.startswith("clip")
-        ):
+        text = self.config.text_config
+        if text.model_type == "siglip_text_model" and input_ids.shape[1] < text.max_position_embeddings:
+            input_ids, attention_mask = self._fill_up(input_ids), None
+        if text.model_type == "clip_text_model" and attention_mask is not None and position_ids is None:
             input_ids, attention_mask = _left_align(input_ids, attention_mask)
         output = self.text_model(
             input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, return_dict=True, **kwargs
@@ -301,6 +301,17 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
             vision_model_output=rgb,
             infrared_model_output=infrared,
         )
+
+    def _fill_up(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Pads texts to the full length, as a SigLIP tower was trained: it attends to the padding."""
+        pad, length = self.config.text_pad_token_id, self.config.text_config.max_position_embeddings
+        if pad is None:
+            raise ValueError(
+                f"the texts have {input_ids.shape[1]} tokens; a SigLIP tower was trained on texts padded to {length} "
+                "and reads shorter ones wrongly. Use RSCLIPProcessor, tokenize with padding='max_length', or set "
+                "config.text_pad_token_id."
+            )
+        return F.pad(input_ids, (0, length - input_ids.shape[1]), value=pad)
 
     def _infrared_head(self) -> nn.Module | None:
         return self.infrared_projection if self.infrared_projection is not None else self.visual_projection

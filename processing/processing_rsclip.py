@@ -19,7 +19,8 @@ class RSCLIPProcessor(ProcessorMixin):  # type: ignore[misc]
     embeddings without an error.
 
     Args:
-        text_padding: `longest` (CLIP) or `max_length` (SigLIP, which was trained on full-length padding).
+        text_padding: `longest` (CLIP) or `max_length` (SigLIP, which was trained on full-length padding and attends to
+            it: no `attention_mask` is returned then).
         max_text_length: tokens per text, longer texts are cut; the tokenizer's own limit when not given.
     """
 
@@ -80,4 +81,7 @@ class RSCLIPProcessor(ProcessorMixin):  # type: ignore[misc]
         texts = [text] if isinstance(text, str) else text
         if not isinstance(texts, (list, tuple)) or not all(isinstance(item, str) for item in texts):
             raise ValueError(f"`{argument}` must be a string or a list of strings, got {type(text).__name__}.")
-        return dict(self.tokenizer(text, **{**settings, "padding_side": "right"}))
+        forced: dict[str, Any] = {"padding_side": "right"}
+        if settings["padding"] == "max_length":
+            forced["return_attention_mask"] = False
+        return dict(self.tokenizer(texts, **{**settings, **forced}))

@@ -82,7 +82,7 @@ class RSCLIPTester:
     def get_config(self) -> RSCLIPConfig:
         text = {**TINY, **SPECIAL, "max_position_embeddings": 16, "model_type": f"{self.towers}_text_model"}
         if self.towers == "siglip":
-            text["projection_size"] = TINY["hidden_size"]
+            text |= {"projection_size": TINY["hidden_size"], "max_position_embeddings": self.seq_length}
         vision = {**VISION, "model_type": f"{self.towers}_vision_model"}
         # A temperature of 1: CLIP's multiplies the rounding of half precision beyond what the sdpa cases allow.
         defaults = {"projection_dim": 16, "logit_scale_init_value": 0.0}

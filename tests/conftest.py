@@ -32,7 +32,7 @@ TEXT = {
     "pad_token_id": 1,
 }
 SIGLIP_VISION = {**VISION, "model_type": "siglip_vision_model"}
-SIGLIP_TEXT = {**TEXT, "model_type": "siglip_text_model", "projection_size": 32}
+SIGLIP_TEXT = {**TEXT, "model_type": "siglip_text_model", "projection_size": 32, "max_position_embeddings": 8}
 LLAMA = {
     "model_type": "llama",
     "vocab_size": 99,

@@ -77,7 +77,7 @@ def use_clip(folder: Path, pictures: Path, saved_again: Path | None) -> dict[str
     tensors |= {f"output {name}": value for name, value in out.items() if isinstance(value, torch.Tensor)}
     tensors |= {f"loss {name}": value for name, value in out.losses.items()}
     tensors |= {
-        "text": model.get_text_features(inputs["input_ids"], inputs["attention_mask"]).pooler_output,
+        "text": model.get_text_features(inputs["input_ids"], inputs.get("attention_mask")).pooler_output,
         "image": model.get_image_features(inputs["pixel_values"]).pooler_output,
         "infrared": model.get_infrared_features(**alone).pooler_output,
         "fused": model.get_fused_features(inputs["pixel_values"], **alone).pooler_output,

@@ -64,7 +64,9 @@ def test_one_infrared_channel_is_normalised_by_the_mean_of_rgb(tmp_path: Path, i
 def test_siglip_texts_are_padded_to_full_length(tmp_path: Path) -> None:
     write_source(tmp_path, "siglip")
     processor = import_processor(tmp_path, image_size=32, siglip=True)
-    assert processor(text=["a ship", "two ships at a pier"])["input_ids"].shape == (2, 64)
+    inputs = processor(text=["a ship", "two ships at a pier"], infrared_text=["dark", "bright"])
+    assert inputs["input_ids"].shape == inputs["infrared_input_ids"].shape == (2, 64)
+    assert not {"attention_mask", "infrared_attention_mask"} & set(inputs)
 
 
 def test_an_open_clip_file_needs_a_tokenizer(tmp_path: Path) -> None:

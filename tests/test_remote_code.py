@@ -31,7 +31,8 @@ IMAGE_SETTINGS: dict[str, Any] = {
     "nodata": 0,
 }
 SIGLIP: dict[str, Any] = {
-    "text_config": SIGLIP_TEXT,
+    "text_config": {**SIGLIP_TEXT, "max_position_embeddings": TEXT_LENGTH},
+    "text_pad_token_id": 1,  # of the fixtures' tokenizer
     "vision_config": SIGLIP_VISION,
     "projection_dim": None,
     "loss": "sigmoid",
@@ -199,7 +200,7 @@ def test_the_pipelines_of_clip_equal_the_packages(
         assert use_remotely(name)[pipeline] == from_package[name][pipeline], pipeline
 
 
-@pytest.mark.parametrize("name", ["shared", "adapted", "separate"])
+@pytest.mark.parametrize("name", CLIPS)
 def test_the_pipelines_of_clip_give_what_the_model_gives(name: str, use_remotely: Remote) -> None:
     found = use_remotely(name)
     scores, tensors = found["tensors"]["label scores"].tolist(), found["tensors"]

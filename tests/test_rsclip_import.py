@@ -64,6 +64,7 @@ def test_clip_of_transformers(tmp_path: Path, inputs: dict[str, torch.Tensor], l
 
 
 def test_siglip_of_transformers(tmp_path: Path, inputs: dict[str, torch.Tensor]) -> None:
+    inputs["texts"] = inputs["texts"][:, : SIGLIP_TEXT["max_position_embeddings"]]
     config = SiglipConfig(text_config=SIGLIP_TEXT, vision_config=SIGLIP_VISION)
     source = randomise(SiglipModel(config))
     source.save_pretrained(tmp_path)
@@ -87,7 +88,7 @@ def test_siglip2_naflex_at_one_resolution(tmp_path: Path, image_size: int) -> No
 
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(2, 3, image_size, image_size, generator=generator)
-    texts = torch.randint(5, 99, (2, 12), generator=generator)
+    texts = torch.randint(5, 99, (2, SIGLIP_TEXT["max_position_embeddings"]), generator=generator)
     side = image_size // 8
     # NaFlex reads patches as rows of (height, width, channel).
     patches = images.unflatten(3, (side, 8)).unflatten(2, (side, 8)).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)

@@ -256,6 +256,17 @@ def test_siglip_towers_train_with_a_bias(tiny_siglip: Build, triplet: Batch) -> 
     assert model.logit_bias.grad.abs().item() > 0
 
 
+def test_a_short_siglip_text_is_padded_or_refused(tiny_siglip: Build, triplet: Batch) -> None:
+    short = triplet["input_ids"][:, :5]
+    with pytest.raises(ValueError, match="the texts have 5 tokens; a SigLIP tower was trained on texts padded to 8"):
+        tiny_siglip().get_text_features(short)
+    model = tiny_siglip(text_pad_token_id=1)
+    full = torch.nn.functional.pad(short, (0, 3), value=1)
+    expected = model.get_text_features(full).pooler_output
+    torch.testing.assert_close(model.get_text_features(short).pooler_output, expected)
+    torch.testing.assert_close(model.get_text_features(short, torch.ones_like(short)).pooler_output, expected)
+
+
 def test_no_fusion_has_no_fused_embedding(tiny_clip: Build, triplet: Batch) -> None:
     model = tiny_clip(fusion="none")
     assert model(**triplet).fused_embeds is None
