@@ -1,5 +1,6 @@
 """The dataset card of a simulated `fusionrs` folder, rendered from its manifest."""
 
+import hashlib
 from typing import Any
 
 _CARD = """\
@@ -16,9 +17,11 @@ tags:
 configs:
 - config_name: default
   default: true
+  description: content {content}
   data_files:
 {default_files}
 - config_name: index
+  description: content {content}
   data_files:
 {index_files}
 ---
@@ -71,6 +74,7 @@ def render_card(manifest: dict[str, Any], *, folder: str) -> str:
         size=manifest["config"]["size"],
         seed=manifest["config"]["seed"],
         folder=folder,
+        content=_content(manifest["shards"]),
         split_rows="\n".join(
             f"| {name} | {facts['rows']} | {facts['leak_groups']} |" for name, facts in splits.items()
         ),
@@ -80,3 +84,12 @@ def render_card(manifest: dict[str, Any], *, folder: str) -> str:
 
 def _data_files(folder: str, splits: dict[str, dict[str, int]]) -> str:
     return "\n".join(f"  - split: {name}\n    path: {folder}/{name}-*.parquet" for name in splits)
+
+
+def _content(shards: list[dict[str, Any]]) -> str:
+    """A name for the content of the shards.
+
+    `datasets` caches a folder under its name and its card, and does not look at the files: without this, another
+    `fusionrs` folder that was loaded before would be returned in place of this one.
+    """
+    return hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest()[:16]

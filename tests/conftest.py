@@ -1,7 +1,12 @@
 """Tiny models that the tests share; every one is deterministic."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+# Before `datasets` is imported: tests do not fill the cache of whoever runs them.
+os.environ["HF_DATASETS_CACHE"] = str(Path(__file__).parents[1] / ".cache" / "datasets")
 
 import pytest
 import torch

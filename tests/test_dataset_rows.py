@@ -228,3 +228,11 @@ def test_the_card_never_presents_the_rows_as_observations(folder):
     card = (folder / "README.md").read_text()
     assert "nothing here was observed" in card
     assert "| train | 48 |" in card
+
+
+def test_another_folder_of_the_same_name_is_not_taken_for_this_one(tmp_path):
+    """`datasets` caches a folder under its name and card only."""
+    for place, rows in (("first", 20), ("second", 30)):
+        data = write_fusionrs(SimulateConfig(output=tmp_path / place / "fusionrs", rows=rows, size=32))
+        loaded = load_dataset(str(data), cache_dir=str(tmp_path / "cache"))
+        assert sum(len(split) for split in loaded.values()) == rows
