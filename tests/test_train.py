@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -144,6 +145,12 @@ def test_a_run_learns_saves_and_loads(clip_run: Path, data: Path) -> None:
     rows = load_split(str(data), "train")
     inputs = processor(images=[rows[0]["rgb"]["bytes"]], infrared=[rows[0]["infrared"]["bytes"]], text="a harbor")
     assert model(**inputs).fused_embeds.norm().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_several_processes_are_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_clip, "PartialState", lambda: SimpleNamespace(num_processes=2))
+    with pytest.raises(ValueError, match="train_clip runs in one process, got 2"):
+        train_clip.main(["debug", *arguments(data, tmp_path / "clip", steps=12)])
 
 
 def test_the_same_seed_gives_the_same_weights(clip_run: Path, data: Path, tmp_path: Path) -> None:
