@@ -20,6 +20,8 @@ class RSCaptionerConfig(PreTrainedConfig):
         projector_hidden_act: Activation inside the projector.
         projector_reduction: Side of the square of neighbouring patches that become one token (pixel shuffle).
         vision_feature_layer: Hidden state of the tower that is projected.
+        lm_head_bias: Whether the language model's head has a bias, as Phi's has.
+        logits_multiplier: Factor of the logits, which Cohere's and Granite's models have.
         vision_feature_select_strategy: `default` drops the class token, `full` keeps every token (SigLIP has none).
     """
 
@@ -38,6 +40,8 @@ class RSCaptionerConfig(PreTrainedConfig):
     projector_reduction: int = 1
     vision_feature_layer: int = -2
     vision_feature_select_strategy: Literal["default", "full"] = "default"
+    lm_head_bias: bool = False
+    logits_multiplier: float = 1.0
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 

@@ -264,13 +264,14 @@ class RSCaptionerForConditionalGeneration(RSCaptionerPreTrainedModel, Generation
     """The captioner: `generate` continues a prompt that holds RGB and infrared images."""
 
     hub_auto_map = RSCaptionerModel.hub_auto_map
-    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
 
     def __init__(self, config: RSCaptionerConfig):
         super().__init__(config)
         self.model = RSCaptionerModel(config)
-        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        text = config.text_config
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=config.lm_head_bias)
+        self._tied_weights_keys = {"lm_head.weight": f"model.{_input_embedding_name(self.model)}.weight"}
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
@@ -281,6 +282,12 @@ class RSCaptionerForConditionalGeneration(RSCaptionerPreTrainedModel, Generation
     ) -> BaseModelOutputWithPooling:
         """See `RSCaptionerModel.get_image_features`."""
         return self.model.get_image_features(pixel_values, image_modalities, **kwargs)
+
+    def _logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """The head; some language models scale what it returns, Gemma's bound it."""
+        logits = self.lm_head(hidden_states) * self.config.logits_multiplier
+        bound = getattr(self.config.text_config, "final_logit_softcapping", None)
+        return logits if bound is None else bound * torch.tanh(logits / bound)
 
     @torch.no_grad()
     def generate(self, inputs: torch.Tensor | None = None, **kwargs: Any) -> Any:
@@ -335,7 +342,7 @@ class RSCaptionerForConditionalGeneration(RSCaptionerPreTrainedModel, Generation
             **kwargs,
         )
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(outputs.last_hidden_state[:, keep])
+        logits = self._logits(outputs.last_hidden_state[:, keep])
         loss = None
         if labels is not None:
             loss = self.loss_function(
@@ -349,6 +356,12 @@ class RSCaptionerForConditionalGeneration(RSCaptionerPreTrainedModel, Generation
             attentions=outputs.attentions,
             image_hidden_states=outputs.image_hidden_states,
         )
+
+
+def _input_embedding_name(model: RSCaptionerModel) -> str:
+    """Name of the embedding of the tokens, which language models call differently."""
+    embedding = model.get_input_embeddings()
+    return next(name for name, module in model.named_modules() if module is embedding)
 
 
 def _modality_per_image(image_modalities: torch.Tensor | None, pixel_values: torch.Tensor) -> torch.Tensor:

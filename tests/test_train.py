@@ -9,15 +9,23 @@ from typing import Any
 import pytest
 import torch
 from conftest import TEXT, VISION
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+from processing_fixtures import make_tokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    PreTrainedModel,
+)
 
 from dataset_scripts.simulate import SimulateConfig, write_fusionrs
 from evaluation.rows import load_split
 from modeling_rsclip import RSCaptionerForConditionalGeneration, RSCLIPModel
 from processing import RSCLIPProcessor
 from train import train_captioner, train_clip
-from train.build import build_clip
-from train.config import ClipModelConfig, OptimConfig, TowerSize
+from train.build import build_captioner, build_clip
+from train.config import CaptionerModelConfig, ClipModelConfig, OptimConfig, TowerSize
 from train.data import ClipBatches, StepSampler, draw, text_key
 from train.loop import cosine_with_warmup, make_optimizer
 from train.presets import CAPTIONER_PRESETS, CLIP_PRESETS
@@ -174,6 +182,60 @@ def test_the_captioner_trains_on_frozen_towers(clip_run: Path, data: Path, tmp_p
         assert torch.equal(captioner.model.vision_tower.state_dict()[name], value), name
     log = [json.loads(line)["loss"] for line in (output / "log.jsonl").read_text().splitlines()]
     assert log[-1] < log[0]
+
+
+LANGUAGE_MODELS: dict[str, dict[str, Any]] = {
+    "llama": {"num_key_value_heads": 2},
+    "qwen2": {"num_key_value_heads": 2, "tie_word_embeddings": True},
+    "gemma2": {"num_key_value_heads": 2, "head_dim": 8},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "hidden_size": None},
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": 256},
+    "phi": {},
+    "cohere": {"logit_scale": 0.0625},
+    "granite": {"logits_scaling": 8.0},
+}
+
+
+def write_language_model(folder: Path, kind: str) -> PreTrainedModel:
+    tokenizer = make_tokenizer(appends_eos=False)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    special = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 1, "vocab_size": len(tokenizer)}
+    fields = {name: value for name, value in {**shape, **special, **LANGUAGE_MODELS[kind]}.items() if value is not None}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **fields)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("kind", LANGUAGE_MODELS)
+def test_a_captioner_speaks_as_its_language_model(clip_run: Path, data: Path, tmp_path: Path, kind: str) -> None:
+    language = write_language_model(tmp_path / "language", kind)
+    config = CaptionerModelConfig(
+        clip=clip_run / "model", language_model=str(tmp_path / "language"), projector_reduction=1
+    )
+    captioner, _ = build_captioner(config, load_split(str(data), "train"))
+    captioner.save_pretrained(tmp_path / "captioner")
+    loaded = RSCaptionerForConditionalGeneration.from_pretrained(tmp_path / "captioner").eval()
+    tokens = torch.tensor([[2, 10, 20, 30, 40]])
+    with torch.no_grad():
+        expected = language(input_ids=tokens).logits
+        torch.testing.assert_close(loaded(input_ids=tokens).logits, expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0.02, "flat logits would hide a head that scales them"
+
+
+def test_a_head_that_the_captioner_does_not_know_is_refused(
+    clip_run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_language_model(tmp_path, "granite")
+    monkeypatch.setattr("train.build._logits_multiplier", lambda config: 1.0)
+    config = CaptionerModelConfig(clip=clip_run / "model", language_model=str(tmp_path), projector_reduction=1)
+    with pytest.raises(
+        ValueError, match="a granite model computes its logits in a way that the captioner does not know"
+    ):
+        build_captioner(config, load_split(str(data), "train"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import (
     AutoImageProcessor,
@@ -12,6 +13,8 @@ from transformers import (
     CLIPTextConfig,
     CLIPVisionConfig,
     LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -110,6 +113,7 @@ def build_captioner(
             language.resize_token_embeddings(len(tokenizer))
 
     siglip = clip.config.vision_config.model_type.startswith("siglip")
+    head = language.get_output_embeddings()
     captioner = RSCaptionerForConditionalGeneration(
         RSCaptionerConfig(
             vision_config=clip.config.vision_config,
@@ -120,13 +124,16 @@ def build_captioner(
             projector_reduction=config.projector_reduction,
             vision_feature_select_strategy="full" if siglip else "default",
             tie_word_embeddings=language.config.tie_word_embeddings,
+            lm_head_bias=head.bias is not None,
+            logits_multiplier=_logits_multiplier(language.config),
         )
     )
     captioner.model.vision_tower.load_state_dict(clip.vision_model.state_dict())
     if captioner.model.infrared_tower is not None:
         captioner.model.infrared_tower.load_state_dict(clip.infrared_model.state_dict())
     captioner.model.language_model.load_state_dict(language.base_model.state_dict())
-    captioner.lm_head.load_state_dict(language.get_output_embeddings().state_dict())
+    captioner.lm_head.load_state_dict(head.state_dict())
+    _check_language_model(captioner, language)
     captioner.generation_config.update(
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id
     )
@@ -141,6 +148,24 @@ def build_captioner(
     images = AutoImageProcessor.from_pretrained(config.clip)
     processor = RSCaptionerProcessor(images, tokenizer, num_image_tokens=captioner.config.num_image_tokens)
     return captioner, processor
+
+
+def _logits_multiplier(config: PreTrainedConfig) -> float:
+    """Cohere's models multiply their logits, Granite's divide them."""
+    return float(getattr(config, "logit_scale", 1.0)) / float(getattr(config, "logits_scaling", 1.0))
+
+
+@torch.no_grad()
+def _check_language_model(captioner: RSCaptionerForConditionalGeneration, language: PreTrainedModel) -> None:
+    """Refuses a language model whose head is more than the linear map that the captioner has."""
+    tokens = torch.arange(1, 9)[None]
+    captioner.eval(), language.eval()
+    ours, theirs = captioner(input_ids=tokens).logits, language(input_ids=tokens).logits
+    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+        raise ValueError(
+            f"a {language.config.model_type} model computes its logits in a way that the captioner does not know: they "
+            f"differ by {float((ours - theirs).abs().max()):.3g} on text alone. Choose another language model."
+        )
 
 
 def _small_language_model(size: LanguageModelSize, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
