@@ -46,6 +46,15 @@ def test_make_targets_in_readme_exist() -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
+def test_code_of_the_infrared_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rasterio")
+    text = (ROOT / "docs" / "infrared.md").read_text()
+    code = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    assert len(code) == 3
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(code), {})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_commands_and_code_of_readme_run(tmp_path: Path) -> None:
