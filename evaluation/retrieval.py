@@ -13,6 +13,7 @@ Keys = npt.NDArray[np.str_]
 Ranks = npt.NDArray[np.int64]
 
 BLOCK = 1024
+DRAWS_AT_ONCE = 50
 
 
 def ranks_of_first_positive(queries: Floats, gallery: Floats, query_keys: Keys, gallery_keys: Keys) -> Ranks:
@@ -50,8 +51,11 @@ def recall_at(ranks: Ranks, k: int) -> float:
 
 def mean_interval(values: npt.NDArray[np.float64], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
     """95 % bootstrap interval of a mean over cases."""
-    sample = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = np.quantile(values[sample].mean(axis=1), [0.025, 0.975])
+    generator, means = np.random.default_rng(seed), []
+    for start in range(0, draws, DRAWS_AT_ONCE):
+        sample = generator.integers(len(values), size=(min(DRAWS_AT_ONCE, draws - start), len(values)))
+        means.append(values[sample].mean(axis=1))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
 
 
