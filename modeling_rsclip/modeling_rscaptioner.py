@@ -169,19 +169,19 @@ class RSCaptionerModel(RSCaptionerPreTrainedModel):
             raise ValueError("Pass pixel_values or mm_encoder_outputs, not both.")
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
-        if pixel_values is not None:
-            self.check_placeholders(self._placeholders(input_ids, inputs_embeds), pixel_values, image_modalities)
-            mm_encoder_outputs = {"image": self.get_image_features(pixel_values, image_modalities, return_dict=True)}
 
         image_tokens = None
-        encoded = (mm_encoder_outputs or {}).get("image")
-        if encoded is not None:
-            image_tokens = torch.cat(list(encoded.pooler_output)).to(inputs_embeds.device, inputs_embeds.dtype)
+        encoded: Any = (mm_encoder_outputs or {}).get("image")
+        if pixel_values is not None or encoded is not None:
             placeholders = self._placeholders(input_ids, inputs_embeds)
-            if int(placeholders.sum()) != len(image_tokens):
+            if pixel_values is not None:
+                self.check_placeholders(placeholders, pixel_values, image_modalities)
+                encoded = self.get_image_features(pixel_values, image_modalities, return_dict=True)
+            image_tokens = torch.cat(list(encoded.pooler_output)).to(inputs_embeds.device, inputs_embeds.dtype)
+            room = int(placeholders.sum())
+            if room != len(image_tokens):
                 raise ValueError(
-                    f"The prompts hold {int(placeholders.sum())} image placeholders, the images give "
-                    f"{len(image_tokens)} tokens."
+                    f"The prompts hold {room} image placeholders, the images give {len(image_tokens)} tokens."
                 )
             inputs_embeds = inputs_embeds.masked_scatter(placeholders[..., None], image_tokens)
 
