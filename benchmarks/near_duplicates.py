@@ -21,9 +21,9 @@ import tyro
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataset_scripts.near_duplicates import near_duplicate_pairs
-from dataset_scripts.perceptual_hash import hamming_distances, hash_thumbnails, perceptual_hashes
-from dataset_scripts.union_find import connected_components
+from dataset_scripts.stages.near_duplicates import near_duplicate_pairs
+from dataset_scripts.stages.perceptual_hash import hamming_distances, hash_thumbnails, perceptual_hashes
+from dataset_scripts.stages.union_find import connected_components
 
 PLANTED_FRACTION = 0.01
 

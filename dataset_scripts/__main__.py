@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         case "simulate":
             from .simulate import main as run
         case "scene-sheet":
-            from .scene_sheet import main as run
+            from .scenes.scene_sheet import main as run
         case "--help" | "-h":
             print(_usage())
             return

@@ -9,8 +9,8 @@ from datasets import Features, Image, List, Value
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from .caption_key import caption_key
-from .scene_simulator import Scene
+from .scenes.scene_simulator import Scene
+from .stages.caption_key import caption_key
 
 SOURCE = "simulator"
 LICENSE = "Apache-2.0"

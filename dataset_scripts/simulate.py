@@ -18,15 +18,15 @@ from typing import Any, TypeVar
 import tyro
 from tqdm import tqdm
 
-from .caption_key import caption_key
 from .dataset_manifest import code_revision, library_versions, write_manifest
 from .fusionrs_card import render_card
 from .fusionrs_rows import IMAGE_COLUMNS, Row, fusionrs_features, index_features, scene_row
-from .leak_groups import SPLITS, assign_splits, leak_groups
 from .parquet_shards import write_shards
-from .scene_captions import write_captions
-from .scene_classes import make_scene_graph
-from .scene_simulator import simulate_scene
+from .scenes.scene_captions import write_captions
+from .scenes.scene_classes import make_scene_graph
+from .scenes.scene_simulator import simulate_scene
+from .stages.caption_key import caption_key
+from .stages.leak_groups import SPLITS, assign_splits, leak_groups
 
 _CHUNK_ROWS = 25
 _CHUNKS_AHEAD_PER_WORKER = 4

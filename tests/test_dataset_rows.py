@@ -13,12 +13,12 @@ from datasets import load_dataset
 from PIL import Image
 
 from dataset_scripts.__main__ import main
-from dataset_scripts.caption_key import caption_key, normalise_caption
 from dataset_scripts.fusionrs_rows import fusionrs_features, scene_row
-from dataset_scripts.leak_groups import assign_splits, leak_groups
 from dataset_scripts.parquet_shards import file_sha256, shard_name, write_shards
-from dataset_scripts.scene_simulator import simulate_scene
+from dataset_scripts.scenes.scene_simulator import simulate_scene
 from dataset_scripts.simulate import SimulateConfig, write_fusionrs
+from dataset_scripts.stages.caption_key import caption_key, normalise_caption
+from dataset_scripts.stages.leak_groups import assign_splits, leak_groups
 
 ROWS, SIZE, SEED = 60, 48, 4
 FIRST_SHARDS = [("test", 0, 1), ("train", 0, 3), ("train", 1, 3)]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from dataset_scripts.decode_check import (
+from dataset_scripts.stages.decode_check import (
     REASONS,
     CheckedImage,
     DecodeLimits,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataset_scripts.keyword_selection import (
+from dataset_scripts.stages.keyword_selection import (
     IMAGE_KEYWORDS,
     KEYWORDS,
     REASONS,
@@ -11,7 +11,7 @@ from dataset_scripts.keyword_selection import (
     find_keyword,
     select_by_keyword,
 )
-from dataset_scripts.rejects import Reject, count_reasons
+from dataset_scripts.stages.rejects import Reject, count_reasons
 
 
 def test_there_are_the_42_published_keywords_in_two_groups() -> None:

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataset_scripts.caption_key import caption_key
-from dataset_scripts.leak_groups import leak_groups
-from dataset_scripts.near_duplicates import (
+from dataset_scripts.stages.caption_key import caption_key
+from dataset_scripts.stages.leak_groups import leak_groups
+from dataset_scripts.stages.near_duplicates import (
     MAX_RADIUS,
     block_choices,
     choose_survivor,
@@ -22,14 +22,14 @@ from dataset_scripts.near_duplicates import (
     keep_one_per_cluster,
     near_duplicate_pairs,
 )
-from dataset_scripts.perceptual_hash import (
+from dataset_scripts.stages.perceptual_hash import (
     grey_thumbnail,
     hamming_distances,
     hash_thumbnails,
     perceptual_hashes,
 )
-from dataset_scripts.rejects import Reject
-from dataset_scripts.union_find import connected_components
+from dataset_scripts.stages.rejects import Reject
+from dataset_scripts.stages.union_find import connected_components
 
 
 def naive_hash(image: Image.Image) -> int:
@@ -204,7 +204,7 @@ def test_pairs_equal_brute_force_on_3000_hashes(radius: int, matched_blocks: int
 def test_long_runs_that_agree_on_many_bits_are_searched_again_and_stay_exact(
     radius: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataset_scripts.near_duplicates._LONG_RUN", 300)
+    monkeypatch.setattr("dataset_scripts.stages.near_duplicates._LONG_RUN", 300)
     generator = np.random.default_rng(radius)
     low_entropy = generator.integers(0, 2**18, 900, dtype=np.uint64) << np.uint64(23)
     sparse = np.bitwise_or.reduce(np.uint64(1) << generator.integers(0, 64, (3, 900), dtype=np.uint64))

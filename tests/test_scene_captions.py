@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from dataset_scripts.caption_key import caption_key
-from dataset_scripts.scene_captions import write_captions
-from dataset_scripts.scene_classes import SCENE_CLASSES, make_scene_graph
-from dataset_scripts.scene_graph import SceneGraph, SceneObject, at_hour, with_states
-from dataset_scripts.scene_infrared_captions import hidden_facts, region_levels, write_infrared_captions
-from dataset_scripts.scene_language import counted, direction_name, number_word, place_name, share_of
+from dataset_scripts.scenes.scene_captions import write_captions
+from dataset_scripts.scenes.scene_classes import SCENE_CLASSES, make_scene_graph
+from dataset_scripts.scenes.scene_graph import SceneGraph, SceneObject, at_hour, with_states
+from dataset_scripts.scenes.scene_infrared_captions import hidden_facts, region_levels, write_infrared_captions
+from dataset_scripts.scenes.scene_language import counted, direction_name, number_word, place_name, share_of
+from dataset_scripts.stages.caption_key import caption_key
 
 CLASSES = sorted(SCENE_CLASSES)
 GRAPHS = [make_scene_graph(4, index, name) for name in CLASSES for index in range(12)]

@@ -5,12 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset_scripts.scene_classes import SCENE_CLASSES, make_scene_graph
-from dataset_scripts.scene_graph import HiddenState, Patch, SceneGraph, SceneObject, at_hour, without_hidden_states
-from dataset_scripts.scene_materials import MATERIALS
-from dataset_scripts.scene_rendering import draw_canvas, render, state_mask
-from dataset_scripts.scene_simulator import render_scene, simulate_scene
-from dataset_scripts.scene_thermal import (
+from dataset_scripts.scenes.scene_classes import SCENE_CLASSES, make_scene_graph
+from dataset_scripts.scenes.scene_graph import (
+    HiddenState,
+    Patch,
+    SceneGraph,
+    SceneObject,
+    at_hour,
+    without_hidden_states,
+)
+from dataset_scripts.scenes.scene_materials import MATERIALS
+from dataset_scripts.scenes.scene_rendering import draw_canvas, render, state_mask
+from dataset_scripts.scenes.scene_simulator import render_scene, simulate_scene
+from dataset_scripts.scenes.scene_thermal import (
     COUNTS_PER_KELVIN,
     EXCESS_KELVIN,
     Surface,
