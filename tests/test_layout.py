@@ -82,7 +82,7 @@ def test_no_line_of_text_reads_like_a_relative_import(path: Path) -> None:
 def test_uploaded_files_have_names_of_their_own() -> None:
     names = [path.name for path in uploaded_modules()]
     assert len(names) == len(set(names))
-    assert all(re.search(r"_(rsclip|rscaptioner)\.py$", name) for name in names)
+    assert all(re.search(r"_(rsclip|rscaptioner|rstranslator)\.py$", name) for name in names)
 
 
 @pytest.mark.parametrize("path", uploaded_modules(), ids=lambda path: path.name)
