@@ -4,7 +4,9 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
-    "simulate": "write a simulated fusionrs folder",
+    "build": "take sources to a published form: build fusionrs, build rs5m",
+    "check": "verify every file and every row of a built folder",
+    "push": "publish what may be published of a built folder on the Hugging Face Hub",
     "scene-sheet": "draw one scene of every class into a PNG",
 }
 
@@ -14,8 +16,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     match command:
-        case "simulate":
-            from .simulate import main as run
+        case "build":
+            from .build import main as run
+        case "check":
+            from .check import main as run
+        case "push":
+            from .push import main as run
         case "scene-sheet":
             from .scenes.scene_sheet import main as run
         case "--help" | "-h":

@@ -3,11 +3,14 @@
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("numpy", "pillow", "pyarrow", "datasets")
+from .durable_files import write_text_durably
+
+LIBRARIES = ("numpy", "pillow", "pyarrow", "datasets", "daft")
 
 
 def library_versions() -> dict[str, str]:
@@ -26,11 +29,14 @@ def code_revision() -> str | None:
     return f"{head}-dirty" if changes else head
 
 
-def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """Write a manifest as readable JSON, whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.rename(path)
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as readable JSON."""
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest, whole or not at all."""
+    write_text_durably(path, manifest_text(manifest))
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -76,9 +76,18 @@ def main() -> None:
 def simulate(config: DemoConfig) -> None:
     """Simulated scenes as a FusionRS folder."""
     print("1/6  simulate scenes", flush=True)
-    options = {"output": config.data, "rows": config.rows, "size": config.size, "seed": config.seed}
+    options = {
+        "source": "simulator",
+        "output": config.data,
+        "num_scenes": config.rows,
+        "sources.scene-size": config.size,
+        "sources.scene-seed": config.seed,
+        "splits.validation": 0.1,
+        "splits.test": 0.1,
+        "workers": CORES,
+    }
     overwrite = ["--overwrite"] if config.overwrite else []
-    command = python("dataset_scripts", "simulate", *flags(**options), "--workers", str(CORES), *overwrite)
+    command = python("dataset_scripts", "build", "fusionrs", *flags(**options), *overwrite)
     subprocess.run(command, check=True)
 
 

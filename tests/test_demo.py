@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from simulated_dataset import build_simulated
 
 from model_cards.demo import DemoConfig, count_lines, flags, folder_of, follow
 from model_cards.demo_checks import beats, beats_chance, check_captions, check_dataset, check_loss, check_reload
@@ -47,9 +48,7 @@ def test_a_reload_that_differs_fails() -> None:
 
 
 def test_eight_bit_infrared_or_few_classes_fail(tmp_path: Path) -> None:
-    from dataset_scripts.simulate import SimulateConfig, write_fusionrs
-
-    data = write_fusionrs(SimulateConfig(output=tmp_path / "fusionrs", rows=40, size=32))
+    data = build_simulated(tmp_path / "fusionrs", 40)
     check = check_dataset(data)
     assert "infrared mode I;16" in check.found
     assert not check.passed, "four test rows cannot hold twelve classes"

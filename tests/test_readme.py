@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 # Smaller, so that it takes seconds; everything else is as README has it.
 SMALLER = {
-    "simulate": "--rows 80 --size 32 --workers 1",
+    "build": "--num-scenes 80 --sources.scene-size 32 --workers 1",
     "train.train_clip": "--optim.steps 3 --optim.warmup-steps 1 --optim.batch-size 8 --data.workers 0",
     "train.train_captioner": "--optim.steps 3 --optim.warmup-steps 1 --optim.batch-size 8 --data.workers 0",
     "captions": "--rows 4",

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import TEXT, VISION
 from processing_fixtures import make_tokenizer
+from simulated_dataset import build_simulated
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,7 +20,6 @@ from transformers import (
     PreTrainedModel,
 )
 
-from dataset_scripts.simulate import SimulateConfig, write_fusionrs
 from evaluation.rows import load_split
 from modeling_rsclip import RSCaptionerForConditionalGeneration, RSCLIPModel
 from processing import RSCLIPProcessor
@@ -36,7 +36,7 @@ SIZE = TowerSize(image_size=32, width=32, vision_layers=2, text_layers=1, heads=
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "fusionrs"
-    return write_fusionrs(SimulateConfig(output=folder, rows=48, size=32, seed=3))
+    return build_simulated(folder, 48, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from .rejects import Reject
+from .rejects import RefusedError, Reject
 
 REASONS = ("empty", "not_an_image", "format_not_allowed", "truncated", "bomb", "too_small", "aspect")
 # A progressive JPEG of some pages has about ten scans; each costs a pass over all pixels.
@@ -99,13 +99,8 @@ class CheckedImage:
     sha256: str
 
 
-class RefusedImageError(ValueError):
+class RefusedImageError(RefusedError):
     """Bytes that are not an image we take; `reason` is one of REASONS."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 DEFAULT_LIMITS = DecodeLimits()

@@ -1,9 +1,7 @@
-"""Rows that may leak into each other, and splits that never cut such a group."""
+"""Rows that may leak into each other, as connected components of the keys they share."""
 
 import hashlib
 from collections.abc import Sequence
-
-SPLITS = ("train", "validation", "test")
 
 
 def leak_groups(keys_of_rows: Sequence[Sequence[str]]) -> list[str]:
@@ -24,28 +22,6 @@ def leak_groups(keys_of_rows: Sequence[Sequence[str]]) -> list[str]:
             parent.setdefault(key, key)
             _join(parent, keys[0], key)
     return [_group_name(_root(parent, keys[0])) for keys in keys_of_rows]
-
-
-def assign_splits(groups: Sequence[str], *, validation_fraction: float, test_fraction: float, seed: int) -> list[str]:
-    """Give every row a split such that a group lies in one split only.
-
-    Groups are visited in the order of their hash with the seed; validation is filled first, then test, and the
-    rest is train. A group that would overfill a split goes on to train.
-    """
-    sizes: dict[str, int] = {}
-    for group in groups:
-        sizes[group] = sizes.get(group, 0) + 1
-    room = {
-        "validation": round(len(groups) * validation_fraction),
-        "test": round(len(groups) * test_fraction),
-    }
-    split_of: dict[str, str] = {}
-    for group in sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()):
-        split = next((name for name, rows in room.items() if sizes[group] <= rows), "train")
-        split_of[group] = split
-        if split != "train":
-            room[split] -= sizes[group]
-    return [split_of[group] for group in groups]
 
 
 def _root(parent: dict[str, str], key: str) -> str:

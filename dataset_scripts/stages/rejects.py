@@ -17,6 +17,15 @@ class Reject:
     """What was seen in this row, for the sample of rejects."""
 
 
+class RefusedError(ValueError):
+    """Raised for one row that is left out; `reason` is a name from the list of the stage that refuses."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
 def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:
     """Rejects per reason, in the order of the names."""
     return dict(sorted(Counter(reject.reason for reject in rejects).items()))

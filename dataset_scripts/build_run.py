@@ -1,0 +1,303 @@
+"""What both builds share: where files go, what is finished, the stages so far, and the end of the work."""
+
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from .build_output import OUR_FILES, config_key, read_manifest, write_outcome
+from .durable_files import remove_leftovers
+from .engine import EngineConfig
+from .journal import Journal, ShardRecord, locked
+from .rights import may_publish
+from .row_table import RowTable, driver_stage
+from .shard_plan import write_tasks
+from .stages.rejects import Reject
+from .stages.split_audit import audit_splits
+from .stages.splits import SplitSettings, plan_splits
+from .step import ShardTask, Step, funnel_table, run_step, stage_facts
+from .steps.write_step import INDEX_FOLDER, Dataset, WriteStep
+
+PUBLIC_FOLDER, LOCAL_FOLDER = "data", "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """What both builds have in common."""
+
+    source: tuple[str, ...]
+    """Where rows come from: NAME or NAME:PATH, several times if there are several. `--help` lists the names."""
+    output: Path
+    """Folder to write; its name is what `load_dataset` is given."""
+    work: Path | None = None
+    """Folder of finished shards between the steps, kept for resuming; OUTPUT.work where not given."""
+    rows_per_part: int = 500
+    """Rows of a source that are one unit of work; what a kill can lose, and what a worker holds at once."""
+    shard_megabytes: int = 500
+    """Size that a Parquet shard should not exceed."""
+    shards_multiple: int = 8
+    """The number of shards of a split is a multiple of this, so that they divide evenly among processes."""
+    salt: str = "rsclip-1"
+    """Decides the order of the rows; another salt, another shuffle."""
+    splits: SplitSettings = field(default_factory=SplitSettings)
+    keep_published_splits: bool = False
+    """Keep the train, validation and test that sources publish, instead of drawing new ones."""
+    near_duplicate_radius: int = 4
+    """Bits in which the 64-bit perceptual hashes of near duplicates may differ."""
+    engine: Annotated[EngineConfig, tyro.conf.arg(name="")] = field(default_factory=EngineConfig)
+    overwrite: bool = False
+    """Replace an output folder that was built with other settings."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        for name in ("rows_per_part", "shard_megabytes", "shards_multiple"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if not self.source:
+            raise ValueError("no --source is given.")
+        if not self.output.name:
+            raise ValueError(f"output {str(self.output)!r} must name a folder.")
+
+    @property
+    def work_folder(self) -> Path:
+        """Where the shards between the steps are."""
+        return self.work or self.output.with_name(f"{self.output.name}.work")
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide what is written, without names of folders of this machine."""
+        left_out = ("output", "work", "engine", "overwrite")
+        return {name: _without_folders(value) for name, value in asdict(self).items() if name not in left_out}
+
+
+class BuildRun:
+    """One run of a build: maps steps over shards, and keeps the account of what every stage left out."""
+
+    def __init__(self, config: BuildConfig, dataset: Dataset) -> None:
+        self.config = config
+        self.dataset: Dataset = dataset
+        self.work = config.work_folder
+        self.journal = Journal(self.work / "journal.jsonl")
+        self.stages: list[dict[str, Any]] = []
+
+    def map(
+        self,
+        step: Step,
+        tasks: Sequence[ShardTask],
+        *,
+        folder: Path | None = None,
+        redo: Callable[[ShardRecord], bool] = lambda record: False,
+        counted: bool = True,
+    ) -> list[ShardRecord]:
+        """Make the shards of a step, and add its account to the stages."""
+        records = run_step(
+            step, tasks, folder=folder or self.work, journal=self.journal, engine=self.config.engine, redo=redo
+        )
+        if counted:
+            self.stages.append(stage_facts(step.name, records))
+        return records
+
+    def map_rows(
+        self,
+        step: Step,
+        table: RowTable,
+        files: Sequence[Mapping[int, ShardRecord]],
+        shards: Sequence[str],
+        *,
+        redo: Callable[[ShardRecord], bool] = lambda record: False,
+    ) -> dict[int, ShardRecord]:
+        """Give a step the chosen rows of every staged shard, with the files that hold them; records by shard."""
+        rows = table.positions_by_shard()
+        earlier = {shard: self.journal.last(step.name, shards[shard]) for shard in rows}
+        tasks = [
+            ShardTask(
+                shard=shards[shard],
+                inputs={
+                    "files": [
+                        {"file": records[shard].file, "sha256": records[shard].sha256}
+                        for records in files
+                        if shard in records
+                    ],
+                    "rows": positions,
+                },
+                rows=len(positions),
+                previous=record.file if (record := earlier[shard]) is not None else None,
+            )
+            for shard, positions in rows.items()
+        ]
+        return dict(zip(rows, self.map(step, tasks, redo=redo), strict=True))
+
+    def decide(
+        self,
+        name: str,
+        table: RowTable,
+        decision: Callable[[RowTable], tuple[Sequence[int] | NDArray[Any], Sequence[Reject]]],
+    ) -> RowTable:
+        """Leave rows out by a decision over all rows, and add its account to the stages."""
+        kept, account = driver_stage(name, table, decision)
+        self.stages.append(account)
+        return kept
+
+    def write(
+        self,
+        table: RowTable,
+        leak_groups: Sequence[str],
+        files: Sequence[Mapping[int, ShardRecord]],
+        sources: Sequence[Mapping[str, Any]],
+        notes: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Split, write the shards of images and of the index, then manifest and card; return the manifest."""
+        if not len(table):
+            raise EmptyBuildError(f"no row is left to write.\n{funnel_table(self.stages)}")
+        origins = table.values("infrared_origin") if "infrared_origin" in table.table.column_names else None
+        table_sources = table.values("source")
+        plan = plan_splits(
+            leak_groups,
+            table_sources,
+            self.config.splits,
+            table.values("split") if self.config.keep_published_splits else None,
+        )
+        audit = audit_splits(plan.splits, leak_groups, table.values("caption_key"), table_sources)
+        audit.require_clean()
+        folders = [
+            PUBLIC_FOLDER if may_publish(license_, origin) else LOCAL_FOLDER
+            for license_, origin in zip(table.values("license"), origins or [None] * len(table), strict=True)
+        ]
+        tasks = self._write_tasks(table, folders, plan.splits, leak_groups, files)
+        step = WriteStep(dataset=self.dataset, work=self.work, output=self.config.output)
+        records = self.map(step, tasks, folder=self.config.output, counted=False)
+        self.stages.append(
+            {
+                "stage": "write",
+                "rows_in": len(table),
+                "rows_out": sum(record.rows for record in records if not record.file.startswith(INDEX_FOLDER)),
+                "rejected": {},
+                "rejected_sample": [],
+            }
+        )
+        return write_outcome(
+            self.config.output,
+            dataset=self.dataset,
+            config=self.config.decisive(),
+            sources=sources,
+            stages=self.stages,
+            records=records,
+            audit=audit,
+            splits=plan,
+            notes=notes,
+        )
+
+    def _write_tasks(
+        self,
+        table: RowTable,
+        folders: Sequence[str],
+        splits: Sequence[str],
+        leak_groups: Sequence[str],
+        files: Sequence[Mapping[int, ShardRecord]],
+    ) -> list[ShardTask]:
+        sizes = table.numbers("image_bytes")
+        if "infrared_bytes" in table.table.column_names:
+            sizes = sizes + table.numbers("infrared_bytes")
+        common = {"target_bytes": self.config.shard_megabytes * 10**6}
+        images = write_tasks(
+            table,
+            folders,
+            splits,
+            leak_groups,
+            files,
+            row_bytes=sizes,
+            multiple=self.config.shards_multiple,
+            **common,
+        )
+        index = write_tasks(
+            table,
+            [INDEX_FOLDER] * len(table),
+            splits,
+            leak_groups,
+            files,
+            row_bytes=np.full(len(table), _INDEX_ROW_BYTES, dtype=np.int64),
+            multiple=1,
+            **common,
+        )
+        return [*images, *index]
+
+
+_INDEX_ROW_BYTES = 2000
+
+
+class EmptyBuildError(RuntimeError):
+    """Every row was left out."""
+
+
+@contextmanager
+def opened_run(config: BuildConfig, dataset: Dataset) -> Any:
+    """Hold the work folder for this process, and make sure that the output may be written."""
+    _check_output(config, dataset)
+    with locked(config.work_folder):
+        remove_leftovers(config.work_folder)
+        if config.output.exists():
+            remove_leftovers(config.output)
+        yield BuildRun(config, dataset)
+
+
+def _check_output(config: BuildConfig, dataset: Dataset) -> None:
+    """Never write into a folder that is not ours, and replace what was built with other settings only if asked."""
+    folder = config.output
+    if not folder.exists():
+        return
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in OUR_FILES)
+    if foreign:
+        raise FileExistsError(
+            f"{folder} holds {', '.join(foreign[:5])}, which this program did not write; it will not use the folder. "
+            "Move those files, or choose another --output."
+        )
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.get("config_key") == config_key(dataset, config.decisive()):
+        return
+    if not config.overwrite:
+        raise FileExistsError(
+            f"{folder} was built with other settings. Choose another --output, or give --overwrite to replace it."
+        )
+    shutil.rmtree(folder)
+
+
+def _without_folders(value: Any) -> Any:
+    """Settings with `/data/rsicd` as `rsicd`: a published manifest names no folder of this machine."""
+    match value:
+        case dict():
+            return {name: _without_folders(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_without_folders(inner) for inner in value]
+        case Path():
+            return value.name
+        case str():
+            head = re.match(r"\w+[:=]", value)
+            prefix, rest = (head[0], value[head.end() :]) if head else ("", value)
+            return prefix + Path(rest).name if "/" in rest and Path(rest).exists() else value
+        case _:
+            return value
+
+
+def print_summary(manifest: Mapping[str, Any], output: Path, seconds: float) -> None:
+    """The funnel, the splits, and where the result is."""
+    print(funnel_table(manifest["stages"]))
+    print(f"\n{'split':<12}{'rows':>10}{'leak groups':>13}{'megabytes':>11}")
+    for split, facts in manifest["splits"].items():
+        size = sum(shard["bytes"] for shard in manifest["shards"] if shard["split"] == split) / 1e6
+        print(f"{split:<12}{facts['rows']:>10,}{facts['leak_groups']:>13,}{size:>11.1f}")
+    rows = sum(facts["rows"] for facts in manifest["splits"].values())
+    print(f"\n{rows:,} rows in {output}, {seconds:.1f} s")
+    local = sum(shard["rows"] for shard in manifest["shards"] if shard["file"].startswith(LOCAL_FOLDER))
+    if local:
+        print(
+            f"{local:,} rows are in {LOCAL_FOLDER}/: their licences do not let them be handed on, and `push` leaves "
+            "their images out.",
+            file=sys.stderr,
+        )
