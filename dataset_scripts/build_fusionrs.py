@@ -28,6 +28,7 @@ from .steps.read_step import ReadStep
 _DECISIVE_COLUMNS = (
     "id",
     "source",
+    "url",
     "license",
     "split",
     "sha256",
@@ -133,6 +134,7 @@ def _read(
     records = run.map(step, tasks)
     table = RowTable.load(run.work, records, [*_DECISIVE_COLUMNS, "infrared_captions"])
     table = table.with_column("has_captions", [bool(texts) for texts in table.values("infrared_captions")])
+    table = run.leave_out_exclusions(table)
     table = run.decide("equal_ids", table, one_of_each_id)
     table = run.decide("exact_duplicates", table, one_of_each_image)
     if config.near_duplicates == "drop":

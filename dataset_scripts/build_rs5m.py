@@ -177,6 +177,7 @@ def build_rs5m(config: RS5MConfig) -> Path:
     with opened_run(config, "rs5m") as run:
         table, shards, files = _read(run, config, sources)
         table = _download(run, config, table, shards, files)
+        table = run.leave_out_exclusions(table)
         table = run.decide("exact_duplicates", table, one_of_each_image)
         table = run.decide("near_duplicates", table, lambda rows: one_of_near(rows, config.near_duplicate_radius))
         table, notes = _filter(run, config, relevance, table, shards, files)
@@ -198,6 +199,7 @@ def _read(run: BuildRun, config: RS5MConfig, sources: Sequence[Any]) -> tuple[Ro
     tasks = step.tasks(config.rows_per_part)
     records = run.map(step, tasks)
     table = RowTable.load(run.work, records, _READ_COLUMNS)
+    table = run.leave_out_exclusions(table)
     table = run.decide("equal_ids", table, one_of_each_id)
     table = run.decide("equal_addresses", table, one_of_each_address)
     return table, [task.shard for task in tasks], [dict(enumerate(records))]

@@ -14,8 +14,9 @@ import tyro
 from numpy.typing import NDArray
 
 from .build_output import OUR_FILES, config_key, read_manifest, write_outcome
-from .durable_files import remove_leftovers
+from .durable_files import is_leftover, remove_leftovers
 from .engine import EngineConfig
+from .exclusions import exclusions_hash, leave_out, read_exclusions
 from .journal import Journal, ShardRecord, locked
 from .rights import may_publish
 from .row_table import RowTable, driver_stage
@@ -50,6 +51,8 @@ class BuildConfig:
     splits: SplitSettings = field(default_factory=SplitSettings)
     keep_published_splits: bool = False
     """Keep the train, validation and test that sources publish, instead of drawing new ones."""
+    exclusions: Path | None = None
+    """Text file of rows to leave out: an id, an address or a SHA-256 of an image on each line."""
     near_duplicate_radius: int = 4
     """Bits in which the 64-bit perceptual hashes of near duplicates may differ."""
     engine: Annotated[EngineConfig, tyro.conf.arg(name="")] = field(default_factory=EngineConfig)
@@ -73,8 +76,9 @@ class BuildConfig:
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide what is written, without names of folders of this machine."""
-        left_out = ("output", "work", "engine", "overwrite")
-        return {name: _without_folders(value) for name, value in asdict(self).items() if name not in left_out}
+        left_out = ("output", "work", "engine", "overwrite", "exclusions")
+        values = {name: _without_folders(value) for name, value in asdict(self).items() if name not in left_out}
+        return {**values, "exclusions_sha256": exclusions_hash(read_exclusions(self.exclusions))}
 
 
 class BuildRun:
@@ -144,6 +148,11 @@ class BuildRun:
         kept, account = driver_stage(name, table, decision)
         self.stages.append(account)
         return kept
+
+    def leave_out_exclusions(self, table: RowTable) -> RowTable:
+        """Leave out the rows that the list of exclusions names."""
+        excluded = read_exclusions(self.config.exclusions)
+        return self.decide("exclusions", table, lambda rows: leave_out(rows, excluded)) if excluded else table
 
     def write(
         self,
@@ -239,20 +248,23 @@ class EmptyBuildError(RuntimeError):
 @contextmanager
 def opened_run(config: BuildConfig, dataset: Dataset) -> Any:
     """Hold the work folder for this process, and make sure that the output may be written."""
-    _check_output(config, dataset)
+    _must_be_replaced(config, dataset)  # refuses before anything is made
     with locked(config.work_folder):
+        if _must_be_replaced(config, dataset):
+            shutil.rmtree(config.output)
         remove_leftovers(config.work_folder)
         if config.output.exists():
             remove_leftovers(config.output)
         yield BuildRun(config, dataset)
 
 
-def _check_output(config: BuildConfig, dataset: Dataset) -> None:
+def _must_be_replaced(config: BuildConfig, dataset: Dataset) -> bool:
     """Never write into a folder that is not ours, and replace what was built with other settings only if asked."""
     folder = config.output
     if not folder.exists():
-        return
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in OUR_FILES)
+        return False
+    names = sorted(path.name for path in folder.iterdir())
+    foreign = [name for name in names if name not in OUR_FILES and not is_leftover(name)]
     if foreign:
         raise FileExistsError(
             f"{folder} holds {', '.join(foreign[:5])}, which this program did not write; it will not use the folder. "
@@ -260,12 +272,12 @@ def _check_output(config: BuildConfig, dataset: Dataset) -> None:
         )
     manifest = read_manifest(folder)
     if manifest is None or manifest.get("config_key") == config_key(dataset, config.decisive()):
-        return
+        return False
     if not config.overwrite:
         raise FileExistsError(
             f"{folder} was built with other settings. Choose another --output, or give --overwrite to replace it."
         )
-    shutil.rmtree(folder)
+    return True
 
 
 def _without_folders(value: Any) -> Any:

@@ -13,6 +13,7 @@ from huggingface_hub import DatasetCardData
 from .dataset_card_text import BODY, COMMON_LIMITS, INFRARED_LIMITS, TAKEDOWN
 from .markdown_escape import escape, python_string, table
 from .rights import license_text, row_rights
+from .scenes.scene_encoding import SOURCE as SIMULATOR
 from .stages.splits import SPLITS
 
 DATA, LOCAL, INDEX = "data", "local", "index"
@@ -61,7 +62,7 @@ def render_card(
     body = BODY.format(
         title=escape(title or _NAMES[dataset]),
         summary=_summary(_SUMMARIES[dataset], counts),
-        commercial=_commercial_warning(manifest["sources"]),
+        commercial=_simulated_notice(manifest["sources"]) + _commercial_warning(manifest["sources"]),
         load="\n".join(
             f"{'pairs' if config == 'default' else 'rows_without_images'} = load_dataset({python_string(folder)}"
             f"{'' if position == 0 else ', ' + python_string(config)})"
@@ -197,6 +198,16 @@ def _license_of(source: Mapping[str, Any]) -> str:
         return license_text(*parts)
     except (TypeError, ValueError):
         return "unknown"
+
+
+def _simulated_notice(sources: Sequence[Mapping[str, Any]]) -> str:
+    """Simulated rows are never passed off as real ones."""
+    simulated = sum(source["rows"] for source in sources if source["name"] == SIMULATOR)
+    if not simulated:
+        return ""
+    if len(sources) == 1:
+        return "\n\n**Every row is simulated; nothing here was observed.** Scores on it say nothing about real imagery."
+    return f"\n\n**{simulated} rows are simulated** (`source` is `{SIMULATOR}`); nothing in them was observed."
 
 
 def _commercial_warning(sources: Sequence[Mapping[str, Any]]) -> str:

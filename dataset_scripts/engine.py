@@ -59,7 +59,8 @@ def run_tasks(work: Work, tasks: Sequence[Task], config: EngineConfig, *, on_gpu
     """Yield the result of every task as it is finished, in no particular order.
 
     Raises:
-        TaskFailedError: a task raised, or a worker process was lost. Tasks that had finished are not lost: their results came before.
+        TaskFailedError: a task raised, or a worker process was lost. Tasks that had finished are not lost: their
+            results came before.
     """
     if not tasks:
         return

@@ -258,6 +258,7 @@ def test_two_builds_do_not_share_a_work_folder(tmp_path):
 def test_the_card_says_that_infrared_is_no_temperature(folder):
     card = (folder / "README.md").read_text()
     assert "No infrared image here is a temperature" in card
+    assert "Every row is simulated; nothing here was observed." in card
     assert "| train | 48 |" in card
 
 
@@ -267,3 +268,18 @@ def test_another_folder_of_the_same_name_is_not_taken_for_this_one(tmp_path):
         data = build_simulated(tmp_path / place / "fusionrs", rows)
         loaded = load_dataset(str(data), cache_dir=str(tmp_path / "cache"))
         assert sum(len(split) for split in loaded.values()) == rows
+
+
+def test_rows_on_the_list_of_exclusions_are_left_out_and_counted(folder, tables, tmp_path):
+    rows = [row for table in tables.values() for row in table]
+    by_id, by_hash = rows[0]["id"], rows[1]["rgb_sha256"]
+    listed = tmp_path / "exclusions.txt"
+    listed.write_text(f"# taken out on request\n{by_id} # asked for by its owner\n\n{by_hash}\nnobody:1\n")
+    other = build_simulated(tmp_path / "fusionrs", ROWS, size=SIZE, seed=SEED, exclusions=listed)
+    manifest = json.loads((other / "manifest.json").read_text())
+    stage = next(stage for stage in manifest["stages"] if stage["stage"] == "exclusions")
+    assert (stage["rows_in"], stage["rows_out"], stage["rejected"]) == (ROWS, ROWS - 2, {"excluded": 2})
+    kept = {row["id"] for path in other.rglob("data/*.parquet") for row in pq.read_table(path).to_pylist()}
+    assert kept == {row["id"] for row in rows[2:]}
+    with pytest.raises(FileExistsError, match="built with other settings"):
+        build_simulated(other, ROWS, size=SIZE, seed=SEED)
