@@ -25,6 +25,14 @@ before a crash, a kill or a full disk is kept: run the same command again. `buil
 
 sources:
 """
+_DESCRIPTIONS = {
+    "fusionrs": "Build FusionRS: RGB-infrared pairs with scene captions and infrared-aware captions. For example\n"
+    "  --source simulator --num-scenes 2000\n"
+    "  --source folder:photos --sources.infrared-folder infrared --sources.infrared-band nir\n"
+    "  --source rsicd:RSICD --translator.name luminance",
+    "rs5m": "Build RS5M: remote-sensing images with captions. For example\n"
+    "  --source cc3m:cc3m_metadata laion2b:laion2b_metadata fmow:fmow-full --relevance.clip clip-vit-base-patch32",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -74,7 +82,8 @@ def _stopped_by_signals() -> Iterator[None]:
 
 def _build(dataset: str, rest: Sequence[str]) -> None:
     prog = f"python -m dataset_scripts build {dataset}"
+    description = f"{_DESCRIPTIONS[dataset]}\n\nsources:\n{source_list()}"
     if dataset == "fusionrs":
-        build_fusionrs(tyro.cli(FusionRSConfig, prog=prog, args=rest))
+        build_fusionrs(tyro.cli(FusionRSConfig, prog=prog, args=rest, description=description))
     else:
-        build_rs5m(tyro.cli(RS5MConfig, prog=prog, args=rest))
+        build_rs5m(tyro.cli(RS5MConfig, prog=prog, args=rest, description=description))

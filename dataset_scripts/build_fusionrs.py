@@ -22,6 +22,7 @@ from .stages.rejects import Reject
 from .stages.translate import TranslatorSettings
 from .steps.infrared_caption_step import InfraredCaptionConfig, InfraredCaptionStep
 from .steps.infrared_step import InfraredStep
+from .steps.model_identity import require_model
 from .steps.read_step import ReadStep
 
 # Columns of staged shards that decisions over all rows need.
@@ -74,6 +75,7 @@ class TranslatorConfig:
     def settings(self) -> TranslatorSettings:
         """The settings of the translator; not for `none`."""
         assert self.name != "none"
+        require_model("--translator.checkpoint", self.checkpoint, self.revision or None)
         return TranslatorSettings(
             name=self.name,
             checkpoint=self.checkpoint,
@@ -109,6 +111,8 @@ def build_fusionrs(config: FusionRSConfig) -> Path:
     start = time.perf_counter()
     if config.translator.name != "none":
         config.translator.settings()  # refuses what cannot work, before any work
+    if config.infrared_captions.writer == "model":
+        config.infrared_captions.model_settings()
     sources = open_sources(config.source, config.sources, num_scenes=config.num_scenes)
     with opened_run(config, "fusionrs") as run:
         table, shards, read = _read(run, config, sources)
@@ -129,7 +133,7 @@ def _read(
     run: BuildRun, config: FusionRSConfig, sources: Sequence[Any]
 ) -> tuple[RowTable, list[str], dict[int, ShardRecord]]:
     """Read the sources, and leave out what is there twice."""
-    step = ReadStep(sources=tuple(sources), work=run.work, salt=config.salt)
+    step = ReadStep(sources=tuple(sources), work=run.work, salt=config.salt, needs_image=True)
     tasks = step.tasks(config.rows_per_part)
     records = run.map(step, tasks)
     table = RowTable.load(run.work, records, [*_DECISIVE_COLUMNS, "infrared_captions"])

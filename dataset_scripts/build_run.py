@@ -14,6 +14,7 @@ import tyro
 from numpy.typing import NDArray
 
 from .build_output import OUR_FILES, config_key, read_manifest, write_outcome
+from .caption_lint import lint_captions, open_tokenizer
 from .durable_files import is_leftover, remove_leftovers
 from .engine import EngineConfig
 from .exclusions import exclusions_hash, leave_out, read_exclusions
@@ -35,7 +36,7 @@ class BuildConfig:
     """What both builds have in common."""
 
     source: tuple[str, ...]
-    """Where rows come from: NAME or NAME:PATH, several times if there are several. `--help` lists the names."""
+    """Where rows come from: NAME or NAME:FOLDER, as many as there are; the names are listed above."""
     output: Path
     """Folder to write; its name is what `load_dataset` is given."""
     work: Path | None = None
@@ -53,6 +54,8 @@ class BuildConfig:
     """Keep the train, validation and test that sources publish, instead of drawing new ones."""
     exclusions: Path | None = None
     """Text file of rows to leave out: an id, an address or a SHA-256 of an image on each line."""
+    tokenizer: Path | None = None
+    """Folder of a tokenizer by which captions are judged too long for 77 tokens; without it tokens are estimated."""
     near_duplicate_radius: int = 4
     """Bits in which the 64-bit perceptual hashes of near duplicates may differ."""
     engine: Annotated[EngineConfig, tyro.conf.arg(name="")] = field(default_factory=EngineConfig)
@@ -66,6 +69,8 @@ class BuildConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if not self.source:
             raise ValueError("no --source is given.")
+        if self.tokenizer is not None and not self.tokenizer.is_dir():
+            raise ValueError(f"tokenizer {str(self.tokenizer)!r} is no folder; give that of a saved tokenizer.")
         if not self.output.name:
             raise ValueError(f"output {str(self.output)!r} must name a folder.")
 
@@ -76,7 +81,7 @@ class BuildConfig:
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide what is written, without names of folders of this machine."""
-        left_out = ("output", "work", "engine", "overwrite", "exclusions")
+        left_out = ("output", "work", "engine", "overwrite", "exclusions", "tokenizer")
         values = {name: _without_folders(value) for name, value in asdict(self).items() if name not in left_out}
         return {**values, "exclusions_sha256": exclusions_hash(read_exclusions(self.exclusions))}
 
@@ -89,6 +94,7 @@ class BuildRun:
         self.dataset: Dataset = dataset
         self.work = config.work_folder
         self.journal = Journal(self.work / "journal.jsonl")
+        self.tokenizer = open_tokenizer(config.tokenizer)
         self.stages: list[dict[str, Any]] = []
 
     def map(
@@ -119,7 +125,7 @@ class BuildRun:
     ) -> dict[int, ShardRecord]:
         """Give a step the chosen rows of every staged shard, with the files that hold them; records by shard."""
         rows = table.positions_by_shard()
-        earlier = {shard: self.journal.last(step.name, shards[shard]) for shard in rows}
+        earlier = {shard: self._last_whole(step.name, shards[shard]) for shard in rows}
         tasks = [
             ShardTask(
                 shard=shards[shard],
@@ -137,6 +143,11 @@ class BuildRun:
             for shard, positions in rows.items()
         ]
         return dict(zip(rows, self.map(step, tasks, redo=redo), strict=True))
+
+    def _last_whole(self, step: str, shard: str) -> ShardRecord | None:
+        """What was last made of a shard, if its file is as it was written."""
+        record = self.journal.last(step, shard)
+        return None if record is None else self.journal.find(step, shard, record.key, self.work)
 
     def decide(
         self,
@@ -165,6 +176,7 @@ class BuildRun:
         """Split, write the shards of images and of the index, then manifest and card; return the manifest."""
         if not len(table):
             raise EmptyBuildError(f"no row is left to write.\n{funnel_table(self.stages)}")
+        token_limit = lint_captions(self.dataset, self.work, table, files, self.tokenizer)
         origins = table.values("infrared_origin") if "infrared_origin" in table.table.column_names else None
         table_sources = table.values("source")
         plan = plan_splits(
@@ -200,7 +212,7 @@ class BuildRun:
             records=records,
             audit=audit,
             splits=plan,
-            notes=notes,
+            notes={**notes, "token_limit": token_limit},
         )
 
     def _write_tasks(

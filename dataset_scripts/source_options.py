@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
+from .sources import bigearthnet, fmow, million_aid, rs5m_release
 from .sources.bigearthnet import BigEarthNet
+from .sources.built_dataset import BuiltDataset
 from .sources.fmow import FMoW
 from .sources.fusionrs_index import FusionRSIndex
 from .sources.image_folder import ImageFolder
@@ -23,6 +26,7 @@ from .sources.web_sources import WEB, WEB_SOURCES
 SOURCE_NAMES: Mapping[str, str] = {
     "simulator": "scenes of the simulator, infrared included; no path",
     "folder": "your own images with captions, and infrared partners where you have them",
+    "dataset": "a folder that a build wrote, such as rs5m",
     "rsicd": "RSICD: dataset_rsicd.json and RSICD_images, or train.jsonl, val.jsonl, test.jsonl",
     "rsitmd": "RSITMD, in the same forms",
     "nwpu_captions": "NWPU-Captions: dataset_nwpu.json and its images",
@@ -35,6 +39,15 @@ SOURCE_NAMES: Mapping[str, str] = {
     "millionaid": "MillionAID: images without captions",
     **{name: f"addresses and captions of {name}" for name in WEB_SOURCES},
     "web": "addresses and captions of your own: columns `url` and `caption`",
+}
+
+# Sources whose terms are constants of their module; the releases of RS5M yield rows of these names too.
+_MODULES: Mapping[str, ModuleType] = {
+    "fmow": fmow,
+    "bigearthnet": bigearthnet,
+    "million_aid": million_aid,
+    "rs5m_pub11": rs5m_release,
+    "rs5m_rs3": rs5m_release,
 }
 
 
@@ -71,6 +84,16 @@ class SourceOptions:
     """SHA-256 that the index of `fusionrs_index` must have."""
     metafile_images: Path | None = None
     """Folder of the images that `rs5m_metafiles` names."""
+    web_url_column: str = "url"
+    """Column of addresses in your own files of `web`."""
+    web_caption_columns: tuple[str, ...] = ("caption",)
+    """Columns of captions there."""
+    web_sha256_column: str = "sha256"
+    """Column with the SHA-256 of each image there, where files have one; another image is left out."""
+
+
+# Adapters whose name is that of their objects.
+_UNNAMED: Mapping[str, Any] = {"fmow": FMoW, "bigearthnet": BigEarthNet, "millionaid": MillionAID}
 
 
 def open_sources(specs: Sequence[str], options: SourceOptions, *, num_scenes: int) -> list[Source]:
@@ -93,18 +116,21 @@ def describe_sources(sources: Sequence[Source], names_of_rows: Sequence[str]) ->
     A release of several sets yields rows under the names of those sets.
     """
     known: dict[str, Any] = {source.name: getattr(source, "source", source) for source in sources}
-    known = {**WEB_SOURCES, "fmow": FMoW, "bigearthnet": BigEarthNet, "millionaid": MillionAID, **known}
+    known = {**WEB_SOURCES, **known, **_MODULES}
     rows = Counter(names_of_rows)
     return [{"name": name, **_facts(known.get(name)), "rows": rows[name]} for name in sorted(rows)]
 
 
 def _facts(constants: Any) -> dict[str, Any]:
-    """The constants of an adapter, or of a web set's entry in the table; nothing is known of a source of neither."""
-    licenses = [getattr(constants, name, None) for name in ("image_license", "license")]
+    """The terms of an adapter, of a module, or of a web set's entry in the table; else nothing is known of a source."""
+
+    def term(name: str) -> str | None:
+        return getattr(constants, name.upper() if isinstance(constants, ModuleType) else name, None)
+
     return {
-        "license": next((text for text in licenses if text), UNKNOWN_LICENSE),
-        "caption_license": getattr(constants, "caption_license", None) or UNKNOWN_LICENSE,
-        **{name: getattr(constants, name, None) or "" for name in ("attribution", "citation", "homepage", "version")},
+        "license": term("image_license") or term("license") or UNKNOWN_LICENSE,
+        "caption_license": term("caption_license") or UNKNOWN_LICENSE,
+        **{name: term(name) or "" for name in ("attribution", "citation", "homepage", "version")},
     }
 
 
@@ -119,8 +145,16 @@ def _open_source(spec: str, options: SourceOptions, num_scenes: int) -> Source:
     place = Path(path)
     if not place.exists():
         raise FileNotFoundError(f"source {name!r}: {path} does not exist.")
-    if name in WEB_SOURCES or name == "web":
-        return WebPairs(folder=place, source=WEB_SOURCES.get(name, WEB))
+    if name == "web":
+        own = replace(
+            WEB,
+            url_column=options.web_url_column,
+            caption_columns=options.web_caption_columns,
+            sha256_column=options.web_sha256_column,
+        )
+        return WebPairs(folder=place, source=own)
+    if name in WEB_SOURCES:
+        return WebPairs(folder=place, source=WEB_SOURCES[name])
     return _image_source(name, place, options)
 
 
@@ -139,6 +173,8 @@ def _image_source(name: str, place: Path, options: SourceOptions) -> Source:
                 caption_license=options.caption_license,
                 attribution=options.attribution,
             )
+        case "dataset":
+            return BuiltDataset(folder=place)
         case "rsicd":
             return RSICD(folder=place)
         case "rsitmd":
