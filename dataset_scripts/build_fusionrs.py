@@ -137,7 +137,9 @@ def _read(
     tasks = step.tasks(config.rows_per_part)
     records = run.map(step, tasks)
     table = RowTable.load(run.work, records, [*_DECISIVE_COLUMNS, "infrared_captions"])
-    table = table.with_column("has_captions", [bool(texts) for texts in table.values("infrared_captions")])
+    table = table.with_column("has_captions", table.is_filled_list("infrared_captions"))
+    # The texts are the widest column, and nothing later looks at them.
+    table = table.without_column("infrared_captions")
     table = run.leave_out_exclusions(table)
     table = run.decide("equal_ids", table, one_of_each_id)
     table = run.decide("exact_duplicates", table, one_of_each_image)

@@ -25,7 +25,8 @@ from .stages.rejects import Reject
 from .stages.relevance import ClassifierSettings, RelevanceSettings
 from .stages.rotation_invariance import RotationSettings
 from .steps.caption_step import CaptionStep
-from .steps.download_step import DownloadStep, may_pass
+from .steps.download_step import DownloadStep, download_rules, may_pass
+from .steps.model_identity import require_model
 from .steps.read_step import ReadStep
 from .steps.relevance_step import RelevanceStep
 
@@ -73,9 +74,15 @@ class RelevanceConfig:
         QuantileSettings(keep_relevance=self.keep_relevance, keep_classifier=self.keep_classifier)
 
     def settings(self) -> RelevanceSettings | None:
-        """The settings of the step; None where nothing judges."""
+        """The settings of the step; None where nothing judges.
+
+        Raises:
+            ValueError: a model is not there.
+        """
         if self.clip is None:
             return None
+        require_model("--relevance.clip", self.clip, self.clip_revision)
+        require_model("--relevance.classifier", self.classifier, self.classifier_revision)
         common: dict[str, Any] = {
             "device": self.device,
             "dtype": self.dtype,
@@ -123,9 +130,16 @@ class MachineCaptionConfig:
             raise ValueError("a captioner goes with --machine-captions.first-scorer, which ranks what it writes.")
 
     def settings(self) -> MachineCaptionSettings | None:
-        """The settings of the step; None where nothing captions."""
+        """The settings of the step; None where nothing captions.
+
+        Raises:
+            ValueError: a model is not there.
+        """
         if self.captioner is None or self.first_scorer is None:
             return None
+        for name in ("captioner", "first_scorer", "second_scorer"):
+            option = f"--machine-captions.{name.replace('_', '-')}"
+            require_model(option, getattr(self, name), getattr(self, f"{name}_revision"))
         common: dict[str, Any] = {
             "device": self.device,
             "dtype": self.dtype,
@@ -165,8 +179,8 @@ class RS5MConfig(BuildConfig):
     """Tokens that a metadata caption may take; it loses its least important clauses first."""
 
     def decisive(self) -> dict[str, Any]:
-        """How a download is paced does not decide what is written."""
-        return {name: value for name, value in super().decisive().items() if name != "download"}
+        """How a download is paced does not decide what is written, and networks are nobody's business."""
+        return {**super().decisive(), "download": download_rules(self.download)}
 
 
 def build_rs5m(config: RS5MConfig) -> Path:

@@ -96,6 +96,7 @@ class BuildRun:
         self.journal = Journal(self.work / "journal.jsonl")
         self.tokenizer = open_tokenizer(config.tokenizer)
         self.stages: list[dict[str, Any]] = []
+        self.weights: dict[str, Any] = {}
 
     def map(
         self,
@@ -112,6 +113,8 @@ class BuildRun:
         )
         if counted:
             self.stages.append(stage_facts(step.name, records))
+        if weights := step.identity().get("weights"):
+            self.weights[step.name] = weights
         return records
 
     def map_rows(
@@ -212,7 +215,7 @@ class BuildRun:
             records=records,
             audit=audit,
             splits=plan,
-            notes={**notes, "token_limit": token_limit},
+            notes={**notes, "token_limit": token_limit, "weights_sha256": self.weights},
         )
 
     def _write_tasks(

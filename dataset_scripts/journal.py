@@ -64,7 +64,8 @@ class Journal:
     def append(self, record: ShardRecord) -> None:
         """Add a line, and wait until it is on the disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(asdict(record), sort_keys=True)
+        # Keys in their order: what is read back makes the same manifest as what was never written.
+        text = json.dumps(asdict(record))
         line = f"{_line_hash(text)} {text}\n"
         with named_disk_errors(self._path), self._path.open("ab") as file:
             if _ends_within_a_line(self._path):

@@ -6,10 +6,10 @@ from typing import Any
 
 from datasets import Features, Image, List, Value
 
+from .sources.rs5m_release import subset_of
+
 Row = dict[str, Any]
 
-WEB_SUBSET, SATELLITE_SUBSET = "pub11", "rs3"
-SATELLITE_SOURCES = ("fmow", "bigearthnet", "millionaid")
 # The kind that is trained on, where a row has several: what people wrote, then the choice among a machine's captions.
 KINDS_BY_PREFERENCE = ("web", "human", "rotation_invariant", "machine", "metadata")
 
@@ -50,7 +50,7 @@ def rs5m_row(staged: Mapping[str, Any], leak_group: str) -> Row:
         "image": {"bytes": staged.get("image"), "path": None},
         "caption": preferred_caption(captions),
         "captions": captions,
-        "subset": SATELLITE_SUBSET if staged["source"] in SATELLITE_SOURCES else WEB_SUBSET,
+        "subset": _subset(staged["source"]),
         **{name: staged[name] for name in _TEXT_COLUMNS},
         "latitude": facts.get("latitude"),
         "longitude": facts.get("longitude"),
@@ -64,6 +64,14 @@ def rs5m_row(staged: Mapping[str, Any], leak_group: str) -> Row:
         "caption_key": staged["caption_key"],
         "leak_group": leak_group,
     }
+
+
+def _subset(source: str) -> str | None:
+    """`pub11` or `rs3`; None for a source that RS5M does not have."""
+    try:
+        return subset_of(source)
+    except ValueError:
+        return None
 
 
 def all_captions(staged: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,13 +5,17 @@ from typing import Any
 
 from PIL import Image, ImageOps
 from PIL.ExifTags import Base
+from PIL.TiffImagePlugin import BITSPERSAMPLE
 
 from .decode_check import DecodeLimits, decode_image
 from .infrared_check import check_infrared
 from .perceptual_hash import grey_thumbnail, hash_thumbnails
 from .rejects import RefusedError
 from .rgb_check import check_rgb
-from .strip_metadata import strip_metadata
+from .strip_metadata import HEADER_ERRORS, strip_metadata
+
+# The first chunk of a PNG is its header; strip_metadata refuses one of which this is not so.
+_PNG_DEPTH_AT = 24
 
 
 def rgb_facts(data: bytes, limits: DecodeLimits) -> dict[str, Any]:
@@ -20,8 +24,9 @@ def rgb_facts(data: bytes, limits: DecodeLimits) -> dict[str, Any]:
     Raises:
         RefusedError: the bytes are no image, not within the limits, or no RGB photograph.
     """
-    image = upright(decode_image(data, limits))
-    check_rgb(image)
+    image = decode_image(data, limits)
+    check_rgb(image, channel_bits=_channel_bits(data, image))
+    image = upright(image)
     clean = _without_metadata(data)
     return {
         "image": clean,
@@ -40,10 +45,12 @@ def infrared_facts(data: bytes, limits: DecodeLimits, *, rgb_size: tuple[int, in
         RefusedError: as `rgb_facts`, with reasons that begin with `infrared_`; or the geometry differs.
     """
     try:
-        image = upright(decode_image(data, limits))
+        image = decode_image(data, limits)
+        channel_bits = _channel_bits(data, image)
+        image = upright(image)
     except RefusedError as refusal:
         raise RefusedError(f"infrared_{refusal.reason}", refusal.detail) from refusal
-    data, image = check_infrared(data, image, rgb_size=rgb_size)
+    data, image = check_infrared(data, image, channel_bits=channel_bits, rgb_size=rgb_size)
     clean = _without_metadata(data)
     return {
         "infrared": clean,
@@ -54,12 +61,28 @@ def infrared_facts(data: bytes, limits: DecodeLimits, *, rgb_size: tuple[int, in
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Apply the orientation that a camera noted, as every reader of the dataset will."""
-    if image.getexif().get(Base.Orientation, 1) == 1:
-        return image
-    turned = ImageOps.exif_transpose(image)
+    """Apply the orientation that a camera noted, as every reader of the dataset will.
+
+    Raises:
+        RefusedError: the orientation cannot be read.
+    """
+    try:
+        if image.getexif().get(Base.Orientation, 1) == 1:
+            return image
+        turned = ImageOps.exif_transpose(image)
+    except HEADER_ERRORS as error:
+        raise RefusedError("metadata_not_removable", f"{type(error).__name__}: {error}") from error
     turned.format = image.format
     return turned
+
+
+def _channel_bits(data: bytes, image: Image.Image) -> int:
+    """Bits of the deepest channel in the file: Pillow opens colours of 16 bits as 8, and what is left may be black."""
+    if image.format == "PNG":
+        return data[_PNG_DEPTH_AT]
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(BITSPERSAMPLE, (1,)))  # type: ignore[attr-defined]
+    return 8
 
 
 def _hash(image: Image.Image) -> int:

@@ -11,8 +11,16 @@ REASONS = ("infrared_not_grey", "infrared_depth", "infrared_blank", "geometry_di
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
-def check_infrared(data: bytes, image: Image.Image, *, rgb_size: tuple[int, int]) -> tuple[bytes, Image.Image]:
+def check_infrared(
+    data: bytes, image: Image.Image, *, channel_bits: int, rgb_size: tuple[int, int]
+) -> tuple[bytes, Image.Image]:
     """Return the bytes and the image to keep: as they came, or as one grey channel if three were equal.
+
+    Args:
+        data: the encoded image.
+        image: the same, decoded and upright.
+        channel_bits: bits of a channel in `data`, which may be more than Pillow keeps.
+        rgb_size: width and height of its partner.
 
     Raises:
         RefusedError: the image is not a usable infrared partner.
@@ -20,7 +28,7 @@ def check_infrared(data: bytes, image: Image.Image, *, rgb_size: tuple[int, int]
     if image.size != rgb_size:
         raise RefusedError("geometry_differs", f"infrared is {_size(image.size)}, RGB is {_size(rgb_size)}")
     if image.mode not in ("L", *_SIXTEEN_BITS):
-        image = _one_channel(image)
+        image = _one_channel(image, channel_bits)
         data = _png(image)
     low, high = image.getextrema()
     if low == high:
@@ -28,7 +36,7 @@ def check_infrared(data: bytes, image: Image.Image, *, rgb_size: tuple[int, int]
     return data, image
 
 
-def _one_channel(image: Image.Image) -> Image.Image:
+def _one_channel(image: Image.Image, channel_bits: int) -> Image.Image:
     if image.mode in ("I", "F", "1"):
         raise RefusedError("infrared_depth", f"mode {image.mode}; write it as 8 or 16 bit, by a range that you choose")
     if image.mode not in ("RGB", "P"):
@@ -36,6 +44,8 @@ def _one_channel(image: Image.Image) -> Image.Image:
     red, green, blue = image.convert("RGB").split()
     if ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox():
         raise RefusedError("infrared_not_grey", "its three channels differ: a colour map, or not infrared")
+    if channel_bits > 8:
+        raise RefusedError("infrared_depth", f"three channels of {channel_bits} bits; write one of them")
     return red
 
 

@@ -10,8 +10,12 @@ _EIGHT_BIT_MODES = ("L", "P", "RGB", "CMYK", "YCbCr", "LAB", "HSV")
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
-def check_rgb(image: Image.Image) -> None:
+def check_rgb(image: Image.Image, *, channel_bits: int) -> None:
     """Let an image pass that is fit to be the RGB of a row.
+
+    Args:
+        image: the decoded image.
+        channel_bits: bits of a channel in its file, which may be more than Pillow keeps.
 
     Raises:
         RefusedError: it is not; the reason is one of REASONS.
@@ -24,6 +28,8 @@ def check_rgb(image: Image.Image) -> None:
             raise RefusedError("transparent", f"mode {image.mode} with pixels that are not opaque")
     elif image.mode not in _EIGHT_BIT_MODES:
         raise RefusedError("not_8_bit", f"mode {image.mode}")
+    if channel_bits > 8:
+        raise RefusedError("not_8_bit", f"{channel_bits} bits a channel; write 8, by a range that you choose")
     bands = [extremes if isinstance(extremes, tuple) else (extremes, extremes) for extremes in _extremes(image)]
     if all(low == high for low, high in bands):
         raise RefusedError("blank", f"every pixel is {tuple(low for low, _ in bands)}")

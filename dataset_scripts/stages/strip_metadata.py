@@ -25,7 +25,7 @@ _FRAME_HEADER_BYTES = 16
 
 _ORIENTATION = 0x0112
 # What Pillow raises on a header it cannot read. Warning is here for callers who turn warnings into errors.
-_HEADER_ERRORS = (
+HEADER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -66,7 +66,7 @@ def _read_orientation(data: bytes) -> int | None:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "TIFF")) as image:
             orientation = image.getexif().get(_ORIENTATION)
-    except _HEADER_ERRORS as error:
+    except HEADER_ERRORS as error:
         raise StripMetadataError(f"the header cannot be read: {type(error).__name__}: {error}") from error
     return orientation if isinstance(orientation, int) and 2 <= orientation <= 8 else None
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..engine import Result, Task
-from ..journal import ShardRecord
+from ..journal import ShardRecord, content_key
 from ..ordered_parquet import write_ordered
 from ..stages.decode_check import DEFAULT_LIMITS, DecodeLimits
 from ..stages.download import TRANSIENT_REASONS, Downloaded, DownloadRequest, download_images
@@ -22,7 +22,7 @@ from ..stages.download_limits import DownloadLimits
 from ..stages.image_facts import rgb_facts
 from ..stages.rejects import RefusedError
 from ..step import ShardCount, shard_result
-from .staged_rows import STAGED_ROW_GROUP_ROWS, iterate_rows, joined_rows
+from .staged_rows import STAGED_ROW_GROUP_ROWS, column_names, iterate_rows, joined_rows
 
 DOWNLOAD_SCHEMA = pa.schema(
     [
@@ -36,9 +36,11 @@ DOWNLOAD_SCHEMA = pa.schema(
         ("perceptual_hash", pa.uint64()),
         ("reason", pa.string()),
         ("detail", pa.string()),
+        # Hash of the address, the published hash and the settings; an outcome stands for as long as these do.
+        ("asked", pa.string()),
     ]
 )
-_VERSION = 1
+_VERSION = 2
 # A batch is in memory at once.
 _BATCH_ROWS = 64
 _COLUMNS = ("id", "url", "published_sha256")
@@ -56,11 +58,21 @@ class DownloadStep:
 
     def identity(self) -> dict[str, Any]:
         """Settings that decide the content. How fast and how often we ask does not."""
-        return {"version": _VERSION, "decode_limits": asdict(self.decode_limits), "max_bytes": self.limits.max_bytes}
+        return {
+            "version": _VERSION,
+            "decode_limits": asdict(self.decode_limits),
+            **download_rules(self.limits),
+            "allowed_private_networks": self.limits.allowed_private_networks,
+        }
 
     def open(self) -> Callable[[Task], Result]:
         """Return the function that downloads a shard."""
         return partial(_download_shard, self)
+
+
+def download_rules(limits: DownloadLimits) -> dict[str, Any]:
+    """What decides which images are kept, and not only how they are asked for."""
+    return {name: getattr(limits, name) for name in ("max_bytes", "max_redirects", "honours_robots_txt")}
 
 
 def may_pass(record: ShardRecord) -> bool:
@@ -87,40 +99,63 @@ def _download_shard(step: DownloadStep, task: Task) -> Result:
 def _outcomes(
     step: DownloadStep, inputs: Mapping[str, Any], previous: str | None, count: ShardCount
 ) -> Iterator[dict[str, Any]]:
-    wanted = zip(inputs["rows"], joined_rows(step.work, inputs["files"], inputs["rows"], _COLUMNS), strict=True)
-    rows = {row["id"]: {**row, "position": position} for position, row in wanted}
-    for outcome in _taken_over(step.work, previous):
-        row = rows.pop(outcome["id"], None)
-        if row is not None:
-            if outcome["reason"] is not None:
-                count.reject(row["id"], outcome["reason"], outcome["detail"])
+    """Yield an outcome for every row, and count the failures in the order of the rows."""
+    failures: list[dict[str, Any]] = []
+    for outcome in _all_outcomes(step, _wanted(step, inputs), previous):
+        if outcome.get("reason") is not None:
+            failures.append({name: outcome[name] for name in ("position", "id", "reason", "detail")})
+        yield outcome
+    for failure in sorted(failures, key=lambda one: one["position"]):
+        count.reject(failure["id"], failure["reason"], failure["detail"])
+
+
+def _wanted(step: DownloadStep, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    rows = zip(inputs["rows"], joined_rows(step.work, inputs["files"], inputs["rows"], _COLUMNS), strict=True)
+    rules = step.identity()
+    return {
+        row["id"]: {**row, "position": position, "asked": content_key(rules, row["url"], row["published_sha256"])}
+        for position, row in rows
+    }
+
+
+def _all_outcomes(
+    step: DownloadStep, rows: dict[str, dict[str, Any]], previous: str | None
+) -> Iterator[dict[str, Any]]:
+    for outcome in _standing(step.work, previous):
+        row = rows.get(outcome["id"])
+        if row is not None and row["asked"] == outcome["asked"]:
+            del rows[outcome["id"]]
             yield {**outcome, "position": row["position"]}
     left = iter(rows.values())
     while batch := list(islice(left, _BATCH_ROWS)):
-        yield from _downloaded(step, batch, count)
+        yield from _downloaded(step, batch)
 
 
-def _taken_over(work: Path, previous: str | None) -> Iterator[dict[str, Any]]:
-    """Outcomes of an earlier try that stand."""
-    if previous is None or not (work / previous).exists():
+def _standing(work: Path, previous: str | None) -> Iterator[dict[str, Any]]:
+    """Outcomes of an earlier try that another try would not change."""
+    if previous is None or column_names(work / previous) != DOWNLOAD_SCHEMA.names:
         return
     for outcome in iterate_rows(work / previous):
         if outcome["reason"] not in TRANSIENT_REASONS:
             yield outcome
 
 
-def _downloaded(step: DownloadStep, rows: Sequence[dict[str, Any]], count: ShardCount) -> Iterator[dict[str, Any]]:
+def _downloaded(step: DownloadStep, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     found, rejects = download_images([DownloadRequest(url=row["url"]) for row in rows], step.limits)
-    failures = [(rows[reject.row], reject.reason, reject.detail) for reject in rejects]
+    failures = [(reject.row, reject.reason, reject.detail) for reject in rejects]
     for download in found:
-        row = rows[download.row]
         try:
-            yield {"position": row["position"], "id": row["id"], **_checked(step, download, row)}
+            facts = _checked(step, download, rows[download.row])
         except RefusedError as refusal:
-            failures.append((row, refusal.reason, refusal.detail))
-    for row, reason, detail in failures:
-        count.reject(row["id"], reason, f"{row['url'][:200]}: {detail}")
-        yield {"position": row["position"], "id": row["id"], "reason": reason, "detail": detail}
+            failures.append((download.row, refusal.reason, refusal.detail))
+        else:
+            yield {**_named(rows[download.row]), **facts}
+    for number, reason, detail in failures:
+        yield {**_named(rows[number]), "reason": reason, "detail": f"{rows[number]['url'][:200]}: {detail}"}
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("position", "id", "asked")}
 
 
 def _checked(step: DownloadStep, download: Downloaded, row: Mapping[str, Any]) -> dict[str, Any]:

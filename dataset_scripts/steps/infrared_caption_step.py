@@ -17,7 +17,7 @@ from ..stages.infrared_caption_filters import filter_infrared_captions
 from ..stages.infrared_caption_rules import write_infrared_captions
 from ..stages.rejects import Reject
 from ..step import ShardCount, shard_result
-from .model_identity import model_identity
+from .model_identity import model_identity, require_model
 from .staged_rows import STAGED_ROW_GROUP_ROWS, joined_rows
 
 CAPTION_SCHEMA = pa.schema(
@@ -57,6 +57,18 @@ class InfraredCaptionConfig:
         """Refuse a model without its name, and a name that is not used."""
         if (self.writer == "model") != (self.model is not None):
             raise ValueError(f"writer is {self.writer!r} and model is {self.model!r}; a model goes with writer=model.")
+
+    def model_settings(self) -> Any:
+        """The settings of the model; not for the other writers.
+
+        Raises:
+            ValueError: the model is not there, or a value cannot work.
+        """
+        require_model("--infrared-captions.model", self.model, self.revision)
+        # A model means torch and transformers; the rules need neither.
+        from ..stages.infrared_caption_model import InfraredCaptionModelSettings
+
+        return InfraredCaptionModelSettings(**{name: value for name, value in asdict(self).items() if name != "writer"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,15 +150,9 @@ def _captioned_batch(
 
 def _open_model_writer(config: InfraredCaptionConfig) -> Writer:
     """A model's captions, and then the filters."""
-    # A model means torch and transformers; the rules need neither.
-    from ..stages.infrared_caption_model import (
-        InfraredCaptionModel,
-        InfraredCaptionModelSettings,
-        caption_infrared_images,
-    )
+    from ..stages.infrared_caption_model import InfraredCaptionModel, caption_infrared_images
 
-    settings = {name: value for name, value in asdict(config).items() if name != "writer"}
-    model = InfraredCaptionModel(InfraredCaptionModelSettings(**settings))
+    model = InfraredCaptionModel(config.model_settings())
 
     def write(images: list[Image.Image], scenes: list[str], ids: list[str]) -> tuple[list[Any], list[Reject]]:
         made, unmade = caption_infrared_images(model, images, scenes, ids)
