@@ -3,6 +3,7 @@
 Shapes: B rows, L text tokens, C channels, H W pixels, D width of the shared space.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -142,8 +143,9 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
 
     @property
     def clamped_logit_scale(self) -> torch.Tensor:
-        """The inverse temperature, from a log that is clamped to [0, `logit_scale_max`], in float32."""
-        return self.logit_scale.float().clamp(0, self.config.logit_scale_max).exp()
+        """The inverse temperature, from a log that is clamped to [0, `logit_scale_max`], in float32 at least."""
+        exact = self.logit_scale.to(torch.promote_types(self.logit_scale.dtype, torch.float32))
+        return exact.clamp(0, self.config.logit_scale_max).exp()
 
     @can_return_tuple
     def get_text_features(
@@ -260,28 +262,24 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
                 placeholder; such rows take no part in any loss or embedding of that modality.
             return_loss: Compute the loss over every pair at hand.
         """
-        embeds: dict[str, torch.Tensor] = {}
-        text = rgb = infrared = None
-        if input_ids is not None:
-            text = self.get_text_features(input_ids, attention_mask, **kwargs)
-            embeds["text"] = F.normalize(text.pooler_output, dim=-1)
-        if pixel_values is not None:
-            rgb = self.get_image_features(pixel_values, interpolate_pos_encoding, **kwargs)
-            embeds["rgb"] = F.normalize(rgb.pooler_output, dim=-1)
-        if infrared_values is not None:
-            infrared = self.get_infrared_features(infrared_values, interpolate_pos_encoding, **kwargs)
-            embeds["infrared"] = F.normalize(infrared.pooler_output, dim=-1)
-        if infrared_input_ids is not None:
-            features = self.get_text_features(infrared_input_ids, infrared_attention_mask, **kwargs)
-            embeds["infrared_text"] = F.normalize(features.pooler_output, dim=-1)
-        if self.fusion is not None and (rgb is not None or infrared is not None):
-            embeds["fused"] = F.normalize(self._fuse(rgb, infrared, image_present, infrared_present), dim=-1)
+        embeds, outputs = self.embed_modalities(
+            input_ids,
+            attention_mask,
+            pixel_values,
+            infrared_values,
+            infrared_input_ids,
+            infrared_attention_mask,
+            image_present,
+            infrared_present,
+            interpolate_pos_encoding,
+            **kwargs,
+        )
 
         losses = None
         if return_loss:
             present = {"rgb": image_present, "infrared": infrared_present, "infrared_text": infrared_text_present}
             keys = {"text": caption_keys, "infrared_text": infrared_caption_keys}
-            losses = self._pair_losses(embeds, present, keys)
+            losses = self.pair_losses(embeds, present, keys)
 
         logits_per_image = self._logits(embeds, "rgb", "text")
         return RSCLIPOutput(
@@ -297,10 +295,46 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
             infrared_embeds=embeds.get("infrared"),
             fused_embeds=embeds.get("fused"),
             infrared_text_embeds=embeds.get("infrared_text"),
-            text_model_output=text,
-            vision_model_output=rgb,
-            infrared_model_output=infrared,
+            text_model_output=outputs.get("text"),
+            vision_model_output=outputs.get("rgb"),
+            infrared_model_output=outputs.get("infrared"),
         )
+
+    def embed_modalities(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        infrared_values: torch.Tensor | None = None,
+        infrared_input_ids: torch.Tensor | None = None,
+        infrared_attention_mask: torch.Tensor | None = None,
+        image_present: torch.Tensor | None = None,
+        infrared_present: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, BaseModelOutputWithPooling]]:
+        """Returns the unit embeddings of whatever is given, and the outputs of the towers; arguments as of `forward`.
+
+        The embeddings (B, D) are named `text`, `rgb`, `infrared`, `infrared_text` and `fused`.
+        """
+        embeds: dict[str, torch.Tensor] = {}
+        outputs: dict[str, BaseModelOutputWithPooling] = {}
+        if input_ids is not None:
+            outputs["text"] = self.get_text_features(input_ids, attention_mask, **kwargs)
+            embeds["text"] = F.normalize(outputs["text"].pooler_output, dim=-1)
+        if pixel_values is not None:
+            outputs["rgb"] = self.get_image_features(pixel_values, interpolate_pos_encoding, **kwargs)
+            embeds["rgb"] = F.normalize(outputs["rgb"].pooler_output, dim=-1)
+        if infrared_values is not None:
+            outputs["infrared"] = self.get_infrared_features(infrared_values, interpolate_pos_encoding, **kwargs)
+            embeds["infrared"] = F.normalize(outputs["infrared"].pooler_output, dim=-1)
+        if infrared_input_ids is not None:
+            features = self.get_text_features(infrared_input_ids, infrared_attention_mask, **kwargs)
+            embeds["infrared_text"] = F.normalize(features.pooler_output, dim=-1)
+        rgb, infrared = outputs.get("rgb"), outputs.get("infrared")
+        if self.fusion is not None and (rgb is not None or infrared is not None):
+            embeds["fused"] = F.normalize(self._fuse(rgb, infrared, image_present, infrared_present), dim=-1)
+        return embeds, outputs
 
     def _fill_up(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Pads texts to the full length, as a SigLIP tower was trained: it attends to the padding."""
@@ -339,13 +373,21 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
         logits = scale * embeds[rows] @ embeds[columns].t().to(embeds[rows].device)
         return logits if self.logit_bias is None else logits + self.logit_bias.to(logits.dtype)
 
-    def _pair_losses(
+    def pair_losses(
         self,
         embeds: dict[str, torch.Tensor],
         present: dict[str, torch.Tensor | None],
         keys: dict[str, torch.Tensor | None],
+        loss: Callable[..., torch.Tensor] = pair_loss,
     ) -> dict[str, torch.Tensor]:
-        """Loss of each pair at hand that has a weight. Pairs of images are positives only of themselves."""
+        """Loss of each pair at hand that has a weight. Pairs of images are positives only of themselves.
+
+        Args:
+            embeds: Unit embeddings by modality, as `embed_modalities` returns them.
+            present: Booleans (B,) by modality, where rows may lack it.
+            keys: One integer per row (B,) by kind of text.
+            loss: Computes one pair; training passes one that gathers rows of all processes.
+        """
         if present["rgb"] is not None and present["infrared"] is not None:
             present = {**present, "fused": present["rgb"] | present["infrared"]}
         losses = {}
@@ -353,7 +395,7 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
             name = f"{first}_{second}"
             if first not in embeds or second not in embeds or not self.config.loss_weights.get(name):
                 continue
-            losses[name] = pair_loss(
+            losses[name] = loss(
                 self.config.loss,
                 embeds[first],
                 embeds[second],

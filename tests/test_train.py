@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +25,9 @@ from processing import RSCLIPProcessor
 from train import train_captioner, train_clip
 from train.build import build_captioner, build_clip
 from train.config import CaptionerModelConfig, ClipModelConfig, OptimConfig, TowerSize
-from train.data import ClipBatches, StepSampler, draw, text_key
+from train.data import ClipBatches, text_key
+from train.data_order import DataOrder, RankBatches
+from train.draw import draw
 from train.loop import cosine_with_warmup, make_optimizer
 from train.presets import CAPTIONER_PRESETS, CLIP_PRESETS
 
@@ -63,19 +64,39 @@ def arguments(data: Path, output: Path, steps: int) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", str(value))]
 
 
-def test_every_epoch_is_a_permutation_and_depends_on_the_seed_alone() -> None:
-    order = list(StepSampler(rows=10, batches=6, batch_size=3, seed=0))
-    assert order == list(StepSampler(rows=10, batches=6, batch_size=3, seed=0))
-    assert order != list(StepSampler(rows=10, batches=6, batch_size=3, seed=1))
-    for epoch in (0, 1):
-        rows = [row for seen, row in order if seen == epoch]
-        assert len(rows) == len(set(rows)) == 9
-    assert order[:9] != [(0, row) for _, row in order[9:]]
+@pytest.mark.parametrize(("rows", "batch_size"), [(10, 3), (12, 4), (97, 16), (5, 5)])
+def test_every_epoch_is_a_permutation_cut_into_equal_steps(rows: int, batch_size: int) -> None:
+    order = DataOrder(rows, batch_size, seed=0)
+    epochs = [
+        [order.rows_of_step(epoch * order.steps_per_epoch + step) for step in range(order.steps_per_epoch)]
+        for epoch in range(2)
+    ]
+    for number, steps in enumerate(epochs):
+        assert sorted(row for step in steps for row in step) == [(number, row) for row in range(rows)]
+        sizes = {len(step) for step in steps}
+        assert max(sizes) <= batch_size
+        assert max(sizes) - min(sizes) <= 1
+    first, second = ([row for step in steps for _, row in step] for steps in epochs)
+    assert first != second
+
+
+def test_a_step_depends_on_the_seed_alone_and_is_shared_out_among_ranks() -> None:
+    order, again = DataOrder(50, 12, seed=3), DataOrder(50, 12, seed=3)
+    late = again.rows_of_step(17)
+    assert [order.rows_of_step(step) for step in range(20)][17] == late
+    assert DataOrder(50, 12, seed=4).rows_of_step(17) != late
+    for ranks in (1, 2, 3, 4):
+        shares = [order.rows_of_rank(17, rank, ranks) for rank in range(ranks)]
+        assert [row for share in shares for row in share] == late
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert list(RankBatches(order, 15, 18, 1, 2)) == [order.rows_of_rank(step, 1, 2) for step in (15, 16, 17)]
+    with pytest.raises(ValueError, match=r"step 17 has 10 rows for 11 processes"):
+        order.rows_of_rank(17, 0, 11)
 
 
 def test_a_split_smaller_than_a_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="The split has 3 rows, fewer than one batch of 4"):
-        StepSampler(rows=3, batches=1, batch_size=4, seed=0)
+        DataOrder(3, 4, seed=0)
 
 
 def test_draws_depend_on_their_names_only() -> None:
@@ -153,12 +174,6 @@ def test_a_run_learns_saves_and_loads(clip_run: Path, data: Path) -> None:
     rows = load_split(str(data), "train")
     inputs = processor(images=[rows[0]["rgb"]["bytes"]], infrared=[rows[0]["infrared"]["bytes"]], text="a harbor")
     assert model(**inputs).fused_embeds.norm().item() == pytest.approx(1.0, abs=1e-5)
-
-
-def test_several_processes_are_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_clip, "PartialState", lambda: SimpleNamespace(num_processes=2))
-    with pytest.raises(ValueError, match="train_clip runs in one process, got 2"):
-        train_clip.main(["debug", *arguments(data, tmp_path / "clip", steps=12)])
 
 
 def test_the_same_seed_gives_the_same_weights(clip_run: Path, data: Path, tmp_path: Path) -> None:

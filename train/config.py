@@ -24,9 +24,9 @@ class OptimConfig:
     steps: int = 1000
     """Optimizer steps; the data is repeated as often as that takes."""
     batch_size: int = 64
-    """Rows per process and step."""
-    accumulate: int = 1
-    """Batches per optimizer step."""
+    """Rows per step, of all processes together."""
+    rows_at_once: int | None = None
+    """Rows per process that go through the towers together; the step is the same, in less memory and more time."""
     learning_rate: float = 5e-4
     """Peak learning rate of AdamW, reached after the warm-up and lowered along a cosine to zero."""
     warmup_steps: int = 50
@@ -41,11 +41,32 @@ class OptimConfig:
     """Recompute activations in the backward pass, to save memory."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"optim.{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("steps", "batch_size", "rows_at_once"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"optim.{name} must be at least 1, got {value}.")
         if self.warmup_steps >= self.steps:
             raise ValueError(f"optim.warmup_steps={self.warmup_steps} leaves none of the {self.steps} steps.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveConfig:
+    """What is kept while a run goes on."""
+
+    every_steps: int = 0
+    """Optimizer steps between checkpoints; 0 saves on SIGTERM only."""
+    keep: int = 2
+    """Whole checkpoints to keep."""
+    resume: bool = False
+    """Go on from the newest whole checkpoint of the output folder, or begin where there is none."""
+    deterministic: bool = False
+    """A resumed run equals the uninterrupted one bit for bit on a CPU, with any number of processes; it is slower."""
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 0 or self.keep < 1:
+            raise ValueError(
+                f"save.every_steps={self.every_steps} must not be negative, save.keep={self.keep} positive."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +131,7 @@ class ClipConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: ClipModelConfig = field(default_factory=ClipModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    save: SaveConfig = field(default_factory=SaveConfig)
     overwrite: bool = False
     """Replace an earlier run in the same folder."""
 
@@ -165,5 +187,6 @@ class CaptionerConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: CaptionerModelConfig = field(default_factory=CaptionerModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    save: SaveConfig = field(default_factory=SaveConfig)
     overwrite: bool = False
     """Replace an earlier run in the same folder."""

@@ -1,7 +1,7 @@
 """Rows of FusionRS to batches: deterministic order, one caption per row and epoch, images through the one loader."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,14 +12,10 @@ from evaluation.captioning import INFRARED_PROMPT, SCENE_PROMPT, prompt
 from processing import RSCaptionerProcessor, RSCLIPProcessor
 
 from .config import DataConfig
+from .data_order import RowOfEpoch
+from .draw import draw, pick
 
 Batches = Callable[[list[dict[str, Any]]], dict[str, Any]]
-
-
-def draw(seed: int, *names: object) -> torch.Generator:
-    """A random generator that depends on its arguments only: not on the process, the worker or what came before."""
-    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
 
 def text_key(text: str) -> int:
@@ -29,32 +25,6 @@ def text_key(text: str) -> int:
 
 def _keys(texts: list[str]) -> torch.Tensor:
     return torch.tensor([text_key(text) for text in texts])
-
-
-def pick(options: list[str] | tuple[str, ...], generator: torch.Generator) -> str:
-    """One of the options at random."""
-    return options[int(torch.randint(len(options), (1,), generator=generator))]
-
-
-class StepSampler(Sampler[tuple[int, int]]):
-    """Indices (epoch, row) for a number of batches; every epoch is its own permutation."""
-
-    def __init__(self, rows: int, batches: int, batch_size: int, seed: int):
-        if rows < batch_size:
-            raise ValueError(f"The split has {rows} rows, fewer than one batch of {batch_size}.")
-        self.rows, self.batches, self.batch_size, self.seed = rows, batches, batch_size, seed
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        per_epoch = self.rows // self.batch_size
-        for batch in range(self.batches):
-            epoch, position = divmod(batch, per_epoch)
-            if position == 0:
-                order = torch.randperm(self.rows, generator=draw(self.seed, "order", epoch)).tolist()
-            for row in order[position * self.batch_size : (position + 1) * self.batch_size]:
-                yield epoch, row
-
-    def __len__(self) -> int:
-        return self.batches * self.batch_size
 
 
 class EpochRows(torch.utils.data.Dataset[dict[str, Any]]):
@@ -80,7 +50,7 @@ class ClipBatches:
         generators = [draw(self.seed, row["epoch"], row["id"]) for row in rows]
         inputs: dict[str, Any] = {"images": [row["rgb"]["bytes"] for row in rows]}
         inputs["text"] = [pick(row["captions"], generator) for row, generator in zip(rows, generators, strict=True)]
-        extra: dict[str, Any] = {"caption_keys": _keys([row["caption_key"] for row in rows]), "return_loss": True}
+        extra: dict[str, Any] = {"caption_keys": _keys([row["caption_key"] for row in rows])}
         if self.infrared:
             inputs["infrared"] = [row["infrared"]["bytes"] for row in rows]
         if self.infrared_text:
@@ -119,15 +89,14 @@ class CaptionerBatches:
 
 
 def make_loader(
-    rows: Dataset, batches: int, batch_size: int, seed: int, data: DataConfig, collate: Batches
+    rows: Dataset, batches: Sampler[list[RowOfEpoch]], data: DataConfig, collate: Batches
 ) -> DataLoader[dict[str, Any]]:
-    """Batches in an order that depends on the seed alone."""
+    """Batches in the order of a sampler, whatever the number of workers."""
     return DataLoader(
         EpochRows(rows),
-        batch_size=batch_size,
-        sampler=StepSampler(len(rows), batches, batch_size, seed),
+        batch_sampler=batches,
         collate_fn=collate,
         num_workers=data.workers,
-        generator=torch.Generator(),
+        generator=torch.Generator(),  # its own, so that the run's random numbers are not drawn from
         persistent_workers=False,
     )

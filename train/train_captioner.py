@@ -4,10 +4,15 @@ accelerate launch -m train.train_captioner debug --model.clip runs/clip/model --
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 import tyro
+from accelerate import Accelerator
+from torch import nn
 
 from .build import build_captioner
+from .captioning_step import captioning_step
 from .config import CaptionerConfig
 from .data import CaptionerBatches
 from .loop import fit
@@ -21,7 +26,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(config: CaptionerConfig) -> None:
     """Trains on captions of what each row shows: RGB, infrared, or the pair."""
-    fit(config, build_captioner, lambda processor: CaptionerBatches(processor, config.seed, config.inputs))
+
+    def batches_of(processor: Any) -> CaptionerBatches:
+        return CaptionerBatches(processor, config.seed, config.inputs)
+
+    fit(config, build_captioner, batches_of, lambda model: model, _step)
+
+
+def _step(
+    accelerator: Accelerator, model: nn.Module, batch: dict[str, torch.Tensor], chunks: int
+) -> dict[str, torch.Tensor]:
+    return {"loss": captioning_step(accelerator, model, batch, chunks)}
 
 
 if __name__ == "__main__":

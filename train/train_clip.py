@@ -4,12 +4,16 @@ accelerate launch -m train.train_clip debug --data.path fusionrs --output runs/c
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 import tyro
-from accelerate import PartialState
+from accelerate import Accelerator
+from torch import nn
 
 from .build import build_clip
 from .config import ClipConfig
+from .contrastive_step import ContrastiveObjective, contrastive_step
 from .data import ClipBatches
 from .loop import fit
 from .presets import CLIP_PRESETS
@@ -21,19 +25,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(config: ClipConfig) -> None:
-    """Trains on the pairs that the configuration names.
-
-    Raises:
-        ValueError: More than one process. Each would contrast with its own rows only, which is another, weaker loss.
-    """
-    processes = PartialState().num_processes
-    if processes > 1:
-        raise ValueError(
-            f"train_clip runs in one process, got {processes}: texts and images are not gathered across processes yet. "
-            "Launch with --num_processes 1; more rows per step come from --optim.batch-size."
-        )
+    """Trains on the pairs that the configuration names; negatives come from the rows of all processes."""
     dropout, pairs = config.modality_dropout, config.model.pairs
-    fit(config, build_clip, lambda processor: ClipBatches(processor, config.seed, dropout, pairs))
+
+    def batches_of(processor: Any) -> ClipBatches:
+        return ClipBatches(processor, config.seed, dropout, pairs)
+
+    fit(config, build_clip, batches_of, ContrastiveObjective, _step)
+
+
+def _step(
+    accelerator: Accelerator, objective: nn.Module, batch: dict[str, torch.Tensor], chunks: int
+) -> dict[str, torch.Tensor]:
+    result = contrastive_step(accelerator, objective, batch, chunks)
+    return {"loss": result.loss, **{f"loss_{name}": value for name, value in result.losses.items()}}
 
 
 if __name__ == "__main__":
