@@ -120,7 +120,7 @@ def build_fusionrs(config: FusionRSConfig) -> Path:
         captions = _give_infrared_captions(run, config, table, shards, [read, infrared])
         leak_groups = group_rows(
             hash_columns=[table.numbers("perceptual_hash"), table.numbers("infrared_hash")],
-            key_columns=[table.values(name) for name in ("caption_key", "sha256", "infrared_sha256")],
+            key_columns=[table.text(name).arrow for name in ("caption_key", "sha256", "infrared_sha256")],
             radius=config.near_duplicate_radius,
         )
         described = describe_sources(sources, table.values("source"))

@@ -198,7 +198,7 @@ def build_rs5m(config: RS5MConfig) -> Path:
         table = _caption(run, config, machine, table, shards, files)
         leak_groups = group_rows(
             hash_columns=[table.numbers("perceptual_hash")],
-            key_columns=[table.values(name) for name in ("caption_key", "sha256")],
+            key_columns=[table.text(name).arrow for name in ("caption_key", "sha256")],
             radius=config.near_duplicate_radius,
         )
         described = describe_sources(sources, table.values("source"))

@@ -48,7 +48,7 @@ class EngineConfig:
         if self.gpus_per_worker < 0:
             raise ValueError(f"gpus_per_worker is {self.gpus_per_worker}; it must not be negative.")
         if self.ray_address is not None and self.engine != "ray":
-            raise ValueError("ray_address is given, but the engine is local; add --engine.engine ray.")
+            raise ValueError("ray_address is given, but the engine is local; add --engine ray.")
 
 
 class TaskFailedError(RuntimeError):

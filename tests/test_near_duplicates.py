@@ -346,13 +346,21 @@ def test_among_equals_the_smallest_hash_survives_in_any_order() -> None:
 
 def test_one_row_of_each_cluster_is_kept_and_the_others_name_it() -> None:
     kept, rejects = keep_one_per_cluster(
-        [0, 1, 0, 0, 4],
+        np.array([0, 1, 0, 0, 4]),
         sources=["laioncoco", "laioncoco", "laion2b", "cc12m", "sbu"],
         identities=["a", "b", "c", "d", "e"],
         reason="near_duplicate",
     )
     assert kept == [1, 2, 4]
     assert rejects == [Reject(0, "near_duplicate", "same as c"), Reject(3, "near_duplicate", "same as c")]
+
+
+def test_clusters_may_be_named_by_keys() -> None:
+    kept, rejects = keep_one_per_cluster(["x", "y", "x"], sources=["sbu"] * 3, identities=["a", "b", "c"], reason="r")
+    survivor = min((0, 2), key=lambda row: hashlib.sha256("abc"[row].encode()).digest())
+    assert kept == sorted([1, survivor])
+    assert [reject.row for reject in rejects] == [2 - survivor]
+    assert keep_one_per_cluster([], sources=[], identities=[], reason="r") == ([], [])
 
 
 def test_the_benchmark_writes_what_it_measured(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def leak_groups(keys_of_rows: Sequence[Sequence[str]]) -> list[str]:
         for key in keys:
             parent.setdefault(key, key)
             _join(parent, keys[0], key)
-    return [_group_name(_root(parent, keys[0])) for keys in keys_of_rows]
+    return [group_name(_root(parent, keys[0])) for keys in keys_of_rows]
 
 
 def _root(parent: dict[str, str], key: str) -> str:
@@ -36,5 +36,6 @@ def _join(parent: dict[str, str], first: str, second: str) -> None:
     parent[high] = low
 
 
-def _group_name(key: str) -> str:
+def group_name(key: str) -> str:
+    """The name of the group whose smallest key this is."""
     return "leak:" + hashlib.sha256(key.encode("utf-8")).hexdigest()[:24]

@@ -6,14 +6,17 @@ agree on them are compared.
 """
 
 import hashlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from math import comb
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .leak_groups import leak_groups
+from .leak_groups import group_name
 from .perceptual_hash import NEAR_DUPLICATE_RADIUS
 from .rejects import Reject
 from .union_find import connected_components
@@ -34,6 +37,8 @@ _MIN_BITS_TO_SEARCH_AGAIN = 16
 
 Blocks = list[tuple[int, int]]  # (position of the lowest bit, width)
 ValuePairs = tuple[NDArray[np.uint64], NDArray[np.uint64]]
+# Strings, or None where a row has no key. Arrow's are not turned into Python's, which take five times the memory.
+Keys = Sequence[Any]  # of str | None, or an array of Arrow's
 
 
 # Shapes: N rows, M pairs
@@ -75,7 +80,7 @@ def near_duplicate_pairs(
 def group_rows(
     *,
     hash_columns: Sequence[NDArray[np.uint64]],
-    key_columns: Sequence[Sequence[str | None]],
+    key_columns: Sequence[Keys],
     radius: int = NEAR_DUPLICATE_RADIUS,
 ) -> list[str]:
     """Name the leak group of every row: rows are joined by close hashes in any column, or an equal key in any column.
@@ -88,20 +93,23 @@ def group_rows(
         radius: bits in which near duplicates may differ.
     """
     labels = duplicate_clusters(hash_columns=hash_columns, key_columns=key_columns, radius=radius)
-    smallest: dict[int, str] = {}
-    for row, label in enumerate(labels.tolist()):
-        keys = [key for column in key_columns if (key := column[row]) is not None]
-        if not keys:
-            raise ValueError(f"row {row} has no key to group by; give every row at least its caption key.")
-        smallest[label] = min(smallest.get(label, keys[0]), *keys)
-    names = dict(zip(smallest, leak_groups([[key] for key in smallest.values()]), strict=True))
+    smallest_of_row = pc.min_element_wise(*(_arrow(keys) for keys in key_columns))
+    if smallest_of_row.null_count:
+        row = pc.index(pc.is_null(smallest_of_row), True).as_py()
+        raise ValueError(f"row {row} has no key to group by; give every row at least its caption key.")
+    table = pa.table({"label": labels, "key": smallest_of_row}).group_by("label").aggregate([("key", "min")])
+    names = {
+        label: group_name(key)
+        for batch in table.to_batches()
+        for label, key in zip(batch["label"].to_pylist(), batch["key_min"].to_pylist(), strict=True)
+    }
     return [names[label] for label in labels.tolist()]
 
 
 def duplicate_clusters(
     *,
     hash_columns: Sequence[NDArray[np.uint64]],
-    key_columns: Sequence[Sequence[str | None]],
+    key_columns: Sequence[Keys],
     radius: int = NEAR_DUPLICATE_RADIUS,
 ) -> NDArray[np.int64]:
     """Return for every row the smallest row of its group; arguments as in `group_rows`."""
@@ -131,15 +139,17 @@ def choose_survivor(sources: Sequence[str], identities: Sequence[str]) -> int:
 
 
 def keep_one_per_cluster(
-    clusters: Sequence[Hashable], *, sources: Sequence[str], identities: Sequence[str], reason: str
+    clusters: NDArray[np.int64] | Keys, *, sources: Sequence[str], identities: Sequence[str], reason: str
 ) -> tuple[list[int], list[Reject]]:
     """Keep the survivor of every cluster of rows; the others are rejects of the reason, naming the survivor."""
-    members: dict[Hashable, list[int]] = {}
-    for row, cluster in enumerate(clusters):
-        members.setdefault(cluster, []).append(row)
-    kept: list[int] = []
+    codes = clusters if isinstance(clusters, np.ndarray) else _codes(clusters)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], codes[order][1:] != codes[order][:-1]])) if len(order) else order
+    sizes = np.diff(np.append(starts, len(order)))
+    kept: list[int] = order[starts[sizes == 1]].tolist()
     rejects: list[Reject] = []
-    for rows in members.values():
+    for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
+        rows = order[start : start + size].tolist()
         survivor = rows[choose_survivor([sources[row] for row in rows], [identities[row] for row in rows])]
         kept.append(survivor)
         rejects += [Reject(row, reason, f"same as {identities[survivor]}") for row in rows if row != survivor]
@@ -242,12 +252,22 @@ def _above(values: NDArray[np.uint64], bits: int) -> np.uint64:
     return np.uint64(int(values[0]) >> bits << bits)
 
 
-def _equal_key_pairs(keys: Sequence[str | None]) -> NDArray[np.int64]:
+def _equal_key_pairs(keys: Keys) -> NDArray[np.int64]:
     """Tie every row to the first row with its key."""
-    first_row: dict[str, int] = {}
-    pairs = [
-        (first, row)
-        for row, key in enumerate(keys)
-        if key is not None and (first := first_row.setdefault(key, row)) != row
-    ]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    codes = _codes(keys)
+    _, firsts, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    first = firsts[inverse].astype(np.int64)
+    rows = np.flatnonzero((codes >= 0) & (first != np.arange(len(codes))))
+    return np.stack([first[rows], rows], axis=1)
+
+
+def _codes(keys: Keys) -> NDArray[np.int64]:
+    """A number for every row, equal where the keys are; -1 where there is none."""
+    encoded = _arrow(keys).dictionary_encode().indices
+    return pc.fill_null(encoded.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+
+
+def _arrow(keys: Keys) -> pa.Array:
+    if isinstance(keys, pa.ChunkedArray):
+        return keys.combine_chunks()
+    return keys if isinstance(keys, pa.Array) else pa.array(keys, pa.string())

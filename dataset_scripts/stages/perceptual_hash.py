@@ -41,8 +41,8 @@ def grey_thumbnail(image: Image.Image, *, reduced_decode: bool = False) -> NDArr
         image: 8-bit images become `L`. 16-bit, 32-bit and float images are resized in their own depth, because `L`
             would clip them to white; the hash does not change with a positive scale or an offset.
         reduced_decode: let the JPEG decoder, where the pixels are not loaded yet, decode grey at a fraction of the
-            size. Two times faster at 224 pixels and more above, and no longer exactly FusionRS's hash: over 300
-            scenes of RSICD 0.22 bits differ on average, 2 at most.
+            size. Two times faster at 224 pixels and more above, and no longer exactly FusionRS's hash: over 600
+            scenes of RSICD 0.20 bits differ on average, 4 at most.
     """
     if image.mode in _DEEP_MODES:
         return _deep_thumbnail(image)
