@@ -73,6 +73,17 @@ def test_commands_and_code_of_readme_run(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment, capture_output=True, text=True
     )
+    loading = next(code for code in blocks("python") if "streaming=True" in code)
+    show = "\nprint(len(pairs['test']), index['test'].column_names[0], next(iter(stream))['id'])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", loading + show],
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert re.fullmatch(r"\d+ id simulator:0-\d{7}", loaded.stdout.strip())
     shares = [float(number) for number in re.findall(r"\d\.\d+", result.stdout)]
     assert len(shares) == 2
     assert sum(shares) == pytest.approx(1.0, abs=1e-3)
