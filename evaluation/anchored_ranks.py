@@ -6,12 +6,14 @@ Shapes: M manifest rows, E embedded rows, Q queries, G gallery entries, D width.
 import numpy as np
 import numpy.typing as npt
 
-from .retrieval import BLOCK, Floats, Keys, Ranks, ranks_of_first_positive
+from . import exact_ranks
+from .exact_ranks import Indices as Indices
+from .exact_ranks import Ranks, sorted_pairs
+from .retrieval import Floats, Keys, ranks_of_first_positive
 
 Booleans = npt.NDArray[np.bool_]
-Indices = npt.NDArray[np.int64]
 
-NEVER = int(np.iinfo(np.int64).max)
+NEVER = exact_ranks.NEVER
 RECALLS = (1, 5, 10)
 
 
@@ -69,8 +71,28 @@ def ranks_of_keys(
     found = query_present & np.isin(query_keys, keys)
     ranks = np.full(len(queries), NEVER, dtype=np.int64)
     if found.any():
-        ranks[found] = ranks_of_first_positive(queries[found], gallery[gallery_present], query_keys[found], keys)
+        entries = _kept(gallery, gallery_present)
+        ranks[found] = ranks_of_first_positive(_kept(queries, found), entries, query_keys[found], keys)
     return ranks
+
+
+def ranks_of_keys_both_ways(
+    queries: Floats,
+    gallery: Floats,
+    query_keys: Keys,
+    gallery_keys: Keys,
+    query_present: Booleans,
+    gallery_present: Booleans,
+) -> tuple[Ranks, Ranks]:
+    """`ranks_of_keys` of the queries (Q,) in the gallery and of the gallery (G,) in the queries, from one product."""
+    there, back = (np.full(len(vectors), NEVER, dtype=np.int64) for vectors in (queries, gallery))
+    there[query_present], back[gallery_present] = exact_ranks.exact_ranks(
+        _kept(queries, query_present),
+        _kept(gallery, gallery_present),
+        exact_ranks.key_positives(query_keys[query_present], gallery_keys[gallery_present]),
+        both_ways=True,
+    )
+    return there, back
 
 
 def ranks_of_pairs(
@@ -91,17 +113,16 @@ def ranks_of_pairs(
         query_present: Which queries were embedded; `NEVER` for the others.
         gallery_present: Which entries were embedded; the others are never retrieved.
     """
-    order = np.argsort(positives[0], kind="stable")
-    pair_queries, pair_gallery = positives[0][order], positives[1][order]
-    ranks = np.empty(len(queries), dtype=np.int64)
-    for start in range(0, len(queries), BLOCK):
-        rows = slice(start, min(start + BLOCK, len(queries)))
-        scores = queries[rows] @ gallery.T
-        scores[:, ~gallery_present] = -np.inf
-        low, high = np.searchsorted(pair_queries, [rows.start, rows.stop])
-        positive = np.zeros(scores.shape, dtype=np.bool_)
-        positive[pair_queries[low:high] - start, pair_gallery[low:high]] = True
-        best = np.where(positive, scores, -np.inf).max(axis=1, keepdims=True)
-        before = ((scores >= best) & ~positive).sum(axis=1)
-        ranks[rows] = np.where(np.isneginf(best[:, 0]) | ~query_present[rows], NEVER, before)
+    ranks = np.full(len(queries), NEVER, dtype=np.int64)
+    there = query_present[positives[0]] & gallery_present[positives[1]]
+    # The places of the rows that are present among themselves.
+    places = [np.cumsum(present) - 1 for present in (query_present, gallery_present)]
+    pairs = sorted_pairs(places[0][positives[0][there]], places[1][positives[1][there]])
+    found, _ = exact_ranks.exact_ranks(_kept(queries, query_present), _kept(gallery, gallery_present), pairs)
+    ranks[query_present] = found
     return ranks
+
+
+def _kept(vectors: Floats, present: Booleans) -> Floats:
+    """The rows that are present, without a copy where all are."""
+    return vectors if present.all() else vectors[present]

@@ -59,30 +59,6 @@ def caption(
     return captions
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words and numbers."""
-    return re.findall(r"[a-z0-9]+", text.lower())
-
-
-def rouge_l(candidate: str, references: list[str]) -> float:
-    """F1 of the longest common subsequence of words, the best over the references."""
-    return max((_subsequence_f1(words(candidate), words(reference)) for reference in references), default=0.0)
-
-
-def _subsequence_f1(candidate: list[str], reference: list[str]) -> float:
-    lengths = [0] * (len(reference) + 1)
-    for word in candidate:
-        diagonal = 0
-        for column, other in enumerate(reference, start=1):
-            best = diagonal + 1 if word == other else max(lengths[column], lengths[column - 1])
-            diagonal, lengths[column] = lengths[column], best
-    common = lengths[-1]
-    if common == 0:
-        return 0.0
-    precision, recall = common / len(candidate), common / len(reference)
-    return 2 * precision * recall / (precision + recall)
-
-
 def names(text: str, term: str) -> bool:
     """Whether a text names a term, as whole words and with an optional plural."""
     return re.search(rf"\b{re.escape(term)}(s|es)?\b", text, flags=re.IGNORECASE) is not None
@@ -94,19 +70,17 @@ def day_or_night(text: str) -> str | None:
     return said.pop() if len(said) == 1 else None
 
 
-def facts(rows: Dataset, captions: list[Caption]) -> dict[str, list[bool]]:
+def facts(rows: Dataset, captions: list[Caption]) -> dict[str, list[bool | None]]:
     """Per row: is the scene class named, and is the time of the infrared image the one of the references.
 
-    Only rows whose references state the fact count; a caption that does not state it is wrong.
+    None where the references do not state the fact; a caption that does not state it is wrong.
     """
-    named: list[bool] = []
-    timed: list[bool] = []
+    named: list[bool | None] = []
+    timed: list[bool | None] = []
     for row, said in zip(_facts_of(rows), captions, strict=True):
-        if row["class_name"] is not None:
-            named.append(names(said.text, row["class_name"]))
+        named.append(names(said.text, row["class_name"]) if row["class_name"] is not None else None)
         times = {time for text in row["infrared_captions"] if (time := day_or_night(text)) is not None}
-        if len(times) == 1:
-            timed.append(day_or_night(said.text) in times)
+        timed.append(day_or_night(said.text) in times if len(times) == 1 else None)
     return {"class_named": named, "time_right": timed}
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anchored_ranks import RECALLS, Booleans, anchor, ranks_of_keys
+from .exact_ranks import Ranks
 from .pair_retrieval import six_recalls
 from .results import Metric
-from .retrieval import Floats, Keys, Ranks
+from .retrieval import Floats, Keys
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FIXED = {"infrared_only": 0.0, "mean": 0.5, "rgb_only": 1.0}

@@ -1,5 +1,6 @@
-"""Where in a large scene is what a text says: windows, scored and averaged to a heat map.
+"""Where in a large scene is what a text says: windows of one size, scored and averaged to a heat map.
 
+The published protocol, with its three sizes, filters and metrics, is in `localization_benchmark`.
 Shapes: H, W the scene in pixels.
 """
 
@@ -11,6 +12,8 @@ import torch
 
 from modeling_rsclip import RSCLIPModel
 from processing import RSCLIPProcessor
+
+from .localization_map import cell_maps
 
 Array = npt.NDArray[Any]
 
@@ -26,17 +29,14 @@ def heat_map(
         window: Side of a window in pixels.
         stride: Pixels between neighbouring windows; the last row and column always reach the edge.
     """
-    corners = [(y, x) for y in _starts(scene.shape[0], window, stride) for x in _starts(scene.shape[1], window, stride)]
+    height, width = scene.shape[:2]
+    corners = [(y, x) for y in _starts(height, window, stride) for x in _starts(width, window, stride)]
     crops = [np.ascontiguousarray(scene[y : y + window, x : x + window]) for y, x in corners]
     images = [model(**processor(images=crops[i : i + 64])).image_embeds for i in range(0, len(crops), 64)]
     scores = (model(**processor(text=texts)).text_embeds @ torch.cat(images).t()).numpy()  # (texts, windows)
-    total, seen = np.zeros((len(texts), *scene.shape[:2])), np.zeros(scene.shape[:2])
-    for index, (y, x) in enumerate(corners):
-        total[:, y : y + window, x : x + window] += scores[:, index, None, None]
-        seen[y : y + window, x : x + window] += 1
-    mean = total / seen
-    low, high = mean.min(axis=(1, 2), keepdims=True), mean.max(axis=(1, 2), keepdims=True)
-    return (mean - low) / np.maximum(high - low, 1e-12)
+    windows = np.array([(y, y + window, x, x + window) for y, x in corners], dtype=np.int64)
+    maps = cell_maps(windows, scores, height, width)
+    return np.stack([maps.expand(maps.relative(text)) for text in range(len(texts))])
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:

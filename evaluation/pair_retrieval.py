@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anchored_ranks import RECALLS, anchor, ranks_of_keys
+from .exact_ranks import Ranks
 from .joint_interval import Doubles, joint_interval
 from .results import Metric
-from .retrieval import Floats, Keys, Ranks, mean_interval
+from .retrieval import Floats, Keys, mean_interval
 
 
 @dataclass(frozen=True, kw_only=True)

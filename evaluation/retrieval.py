@@ -1,4 +1,4 @@
-"""Retrieval by cosine: exact ranks in blocks, recall at k, and how sure it is. Pure functions on arrays.
+"""Retrieval by cosine: exact ranks, recall at k, and how sure it is. Pure functions on arrays.
 
 Shapes: Q queries, G gallery entries, D width.
 """
@@ -8,40 +8,66 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
+from .exact_ranks import GALLERY_BLOCK, NEVER, QUERY_BLOCK, KeyPositives, exact_ranks, key_positives
+from .exact_ranks import Ranks as Ranks
+
 Floats = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.str_]
-Ranks = npt.NDArray[np.int64]
 
-BLOCK = 1024
 DRAWS_AT_ONCE = 50
 
 
-def ranks_of_first_positive(queries: Floats, gallery: Floats, query_keys: Keys, gallery_keys: Keys) -> Ranks:
+def ranks_of_first_positive(
+    queries: Floats,
+    gallery: Floats,
+    query_keys: Keys,
+    gallery_keys: Keys,
+    *,
+    query_block: int = QUERY_BLOCK,
+    gallery_block: int = GALLERY_BLOCK,
+) -> Ranks:
     """Rank (Q,), from 0, of the best gallery entry whose key is the query's.
 
     A negative that ties with the positive ranks before it: an embedding that is equal everywhere scores nothing.
+    The gallery is read in blocks; a memory-mapped file may be longer than memory.
 
     Args:
-        queries: Embeddings (Q, D); normalised here.
-        gallery: Embeddings (G, D); normalised here.
+        queries: Embeddings (Q, D) of any norm.
+        gallery: Embeddings (G, D) of any norm.
         query_keys: What each query shows (Q,).
         gallery_keys: What each gallery entry shows (G,).
+        query_block: Queries of one block; the ranks do not depend on it.
+        gallery_block: Gallery entries of one block; nor on this.
 
     Raises:
         ValueError: An embedding is not finite, or a query has no positive in the gallery.
     """
-    queries, gallery = _unit(queries, "queries"), _unit(gallery, "gallery")
-    ranks = np.empty(len(queries), dtype=np.int64)
-    for start in range(0, len(queries), BLOCK):
-        rows = slice(start, start + BLOCK)
-        scores = queries[rows] @ gallery.T
-        positive = query_keys[rows, None] == gallery_keys[None, :]
-        lost = ~positive.any(axis=1)
-        if lost.any():
-            raise ValueError(f"query {start + int(lost.argmax())} has no positive in the gallery.")
-        best = np.where(positive, scores, -np.inf).max(axis=1, keepdims=True)
-        ranks[rows] = ((scores >= best) & ~positive).sum(axis=1)
+    positives = _positives(queries, gallery, query_keys, gallery_keys)
+    ranks, _ = exact_ranks(queries, gallery, positives, query_block=query_block, gallery_block=gallery_block)
+    _refuse_lost(ranks, "query", "gallery")
     return ranks
+
+
+def ranks_both_ways(
+    queries: Floats,
+    gallery: Floats,
+    query_keys: Keys,
+    gallery_keys: Keys,
+    *,
+    query_block: int = QUERY_BLOCK,
+    gallery_block: int = GALLERY_BLOCK,
+) -> tuple[Ranks, Ranks]:
+    """`ranks_of_first_positive` of the queries (Q,) in the gallery and of the gallery (G,) in the queries.
+
+    One product serves both, so this takes little longer than one direction.
+    """
+    positives = _positives(queries, gallery, query_keys, gallery_keys)
+    ranks, back = exact_ranks(
+        queries, gallery, positives, both_ways=True, query_block=query_block, gallery_block=gallery_block
+    )
+    _refuse_lost(ranks, "query", "gallery")
+    _refuse_lost(back, "gallery entry", "queries")
+    return ranks, back
 
 
 def recall_at(ranks: Ranks, k: int) -> float:
@@ -69,8 +95,14 @@ def chance_recall(query_keys: Keys, gallery_keys: Keys, k: int) -> float:
     return 1.0 - float(np.mean(misses))
 
 
-def _unit(vectors: Floats, name: str) -> Floats:
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"{name} hold {int((~np.isfinite(vectors)).any(axis=1).sum())} rows that are not finite.")
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+def _positives(queries: Floats, gallery: Floats, query_keys: Keys, gallery_keys: Keys) -> KeyPositives:
+    for name, vectors, keys in (("queries", queries, query_keys), ("gallery", gallery, gallery_keys)):
+        if len(vectors) != len(keys):
+            raise ValueError(f"{len(vectors)} {name} have {len(keys)} keys; wanted one key for each.")
+    return key_positives(query_keys, gallery_keys)
+
+
+def _refuse_lost(ranks: Ranks, name: str, among: str) -> None:
+    lost = ranks == NEVER
+    if lost.any():
+        raise ValueError(f"{name} {int(lost.argmax())} has no positive in the {among}.")

@@ -7,7 +7,7 @@ import numpy as np
 
 from .embedding import Bundle
 from .results import Metric
-from .retrieval import Keys, chance_recall, mean_interval, ranks_of_first_positive, recall_at
+from .retrieval import Keys, Ranks, chance_recall, mean_interval, ranks_both_ways, ranks_of_first_positive, recall_at
 
 RECALLS = (1, 5, 10)
 DIRECTIONS = (
@@ -29,12 +29,17 @@ DIRECTIONS = (
 def score(bundle: Bundle) -> list[Metric]:
     """Recall at 1, 5 and 10 of every direction that the bundle has, and what chance would give."""
     metrics = []
+    known: dict[tuple[str, str], Ranks] = {}
     for query, gallery in DIRECTIONS:
         queries, entries = getattr(bundle, query), getattr(bundle, gallery)
         if queries is None or entries is None:
             continue
         keys = positives_of(bundle, query, gallery)
-        ranks = ranks_of_first_positive(queries, entries, keys, keys)
+        if (gallery, query) not in DIRECTIONS:
+            known[query, gallery] = ranks_of_first_positive(queries, entries, keys, keys)
+        elif (query, gallery) not in known:
+            known[query, gallery], known[gallery, query] = ranks_both_ways(queries, entries, keys, keys)
+        ranks = known[query, gallery]
         for k in RECALLS:
             low, high = mean_interval((ranks < k).astype(np.float64))
             name = f"{query}_to_{gallery}/recall_at_{k}"

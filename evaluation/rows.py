@@ -22,6 +22,6 @@ def shards(folder: Path, split: str) -> list[str]:
     if not shards:
         raise FileNotFoundError(
             f"{folder} has no shards data/{split}-*.parquet. Make a dataset with "
-            f"`python -m dataset_scripts simulate --output {folder}`, or name another split."
+            f"`python -m dataset_scripts build fusionrs --source simulator --output {folder}`, or name another split."
         )
     return shards

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from .anchored_ranks import NEVER, Indices, anchor
 from .class_names import PromptOrder, PromptSet
+from .exact_ranks import Ranks
 from .results import Metric
-from .retrieval import Floats, Keys, Ranks, mean_interval
+from .retrieval import Floats, Keys, mean_interval
 
 TOPS = (1, 5)
 DRAWS = 1000

@@ -109,8 +109,13 @@ def evaluate_arms(config: DemoConfig) -> None:
     commands, results = {}, []
     for name in ARMS:
         results.append(config.output / "results" / f"{folder_of(name)}.json")
-        options = {"model": config.output / folder_of(name) / "model", "data": config.data, "output": results[-1]}
-        commands[f"evaluate {name}"] = python("evaluation", "retrieval-fusionrs", *flags(**options))
+        options = {
+            "model": config.output / folder_of(name) / "model",
+            "data": config.data,
+            "output": results[-1].parent,
+            "name": results[-1].stem,
+        }
+        commands[f"evaluate {name}"] = python("evaluation", "run", "retrieval-fusionrs", *flags(**options))
     follow(commands, config, len(results), "model", lambda: sum(path.exists() for path in results))
 
 
@@ -136,9 +141,9 @@ def evaluate_captions(config: DemoConfig) -> None:
         "model": config.output / "captioner" / "model",
         "data": config.data,
         "rows": config.caption_rows,
-        "output": config.output / "results" / "captions.json",
+        "output": config.output / "results",
     }
-    subprocess.run(python("evaluation", "captions", *flags(**options)), check=True, env=environment(CORES))
+    subprocess.run(python("evaluation", "run", "captions", *flags(**options)), check=True, env=environment(CORES))
 
 
 def finish(checks: list[Check], report: Path, seconds: float) -> None:

@@ -1,0 +1,138 @@
+"""Runs a benchmark: data and a model in; a bundle, results JSON, cases and figures out.
+
+python -m evaluation run retrieval-fusionrs --model runs/clip/model --data fusionrs --output results
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from .bundles import Data, bundles_of
+from .caption_benchmark import CaptionsRun, evaluate_captions
+from .cases import Outcome
+from .foreign_models import load_clip
+from .results import Metric, file_sha256
+from .score import ProtocolOptions, ScoredProtocol, listing, plain, refuse_existing, score_protocol, write_outcome
+
+Benchmark = Literal[ScoredProtocol, "captions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """How to open a model that does not say all of it itself."""
+
+    activation: Literal["quick_gelu", "gelu"] | None = None
+    """Activation of an open_clip file; required there, and a wrong one costs points without an error."""
+    tokenizer: str | None = None
+    """Folder or Hub id of the tokenizer of an open_clip file."""
+    image_size: int | None = None
+    """Side in pixels at which a SigLIP 2 NaFlex model is fixed."""
+    revision: str | None = None
+    """Git revision of a model on the Hub."""
+    device: str = "cpu"
+    """Where the model runs, e.g. cuda."""
+    batch_size: int = 64
+    """Images embedded at once."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, wanted at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Evaluate a model on a benchmark.
+
+    localization, captioning, vqa and text-audit have options of their own: `run localization --help`, and so on.
+    """
+
+    benchmark: tyro.conf.Positional[Benchmark]
+    """What to run; `python -m evaluation list` says what each is."""
+    model: str
+    """Folder, open_clip file or Hub id."""
+    output: Path
+    """Folder of NAME.json, NAME.npz (the bundle), NAME.cases.npz, NAME.png and other figures."""
+    name: str | None = None
+    """NAME of the files; the benchmark when not given."""
+    overwrite: bool = False
+    """Replace results of that name."""
+    rows: int = 100
+    """Rows that `captions` captions, from the start of the split."""
+    data: Annotated[Data, tyro.conf.arg(name="")] = field(default_factory=Data)
+    loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    options: Annotated[ProtocolOptions, tyro.conf.arg(name="")] = field(default_factory=ProtocolOptions)
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise ValueError(f"rows is {self.rows}, wanted at least 1.")
+        if self.name is not None and (not self.name or "/" in self.name):
+            raise ValueError(f"name is {self.name!r}, wanted a file name without folder or suffix.")
+
+    @property
+    def results(self) -> Path:
+        """The results file."""
+        return self.output / f"{self.name or self.benchmark}.json"
+
+
+def run_benchmark(config: RunConfig) -> list[Metric]:
+    """Embeds or captions, scores, writes; returns the metrics."""
+    refuse_existing(config.results, config.overwrite)
+    loading = config.loading
+    if config.benchmark == "captions":
+        refuse_unread(config)
+        return evaluate_captions(
+            config.results,
+            CaptionsRun(
+                model=config.model,
+                data=config.data.data,
+                split=config.data.split,
+                rows=config.rows,
+                device=loading.device,
+                revision=loading.revision,
+                batch_size=loading.batch_size,
+            ),
+            config=plain(asdict(config)),
+        )
+    return run_scored(config, config.benchmark).metrics
+
+
+def refuse_unread(config: RunConfig) -> None:
+    """A captioner's folder says all of it; an option that nothing reads would be a wrong belief."""
+    asked = {**asdict(config.loading), **asdict(config.options)}
+    given = [
+        name for name in ("activation", "tokenizer", "image_size", "prompts", "modality") if asked[name] is not None
+    ]
+    if given:
+        raise ValueError(f"captions reads no {', '.join(given)}; leave --{given[0].replace('_', '-')} out.")
+
+
+def run_scored(config: RunConfig, protocol: ScoredProtocol) -> Outcome:
+    """Embeds every split that the protocol needs, saves the bundles, scores them."""
+    loading = asdict(config.loading)
+    batch_size = loading.pop("batch_size")
+    clip = load_clip(config.model, **loading)
+    found = bundles_of(protocol, clip, config.data, config.options, batch_size)
+    outcome = score_protocol(protocol, found.test, config.options, validation=found.validation, train=found.train)
+    stem = config.results.with_suffix("")
+    for split, bundle in (("", found.test), (".validation", found.validation), (".train", found.train)):
+        if bundle is not None:
+            bundle.save(stem.with_name(f"{stem.name}{split}.npz"))
+    dataset = {
+        "id": str(config.data.data),
+        "listing_sha256": listing(found.test, found.validation, found.train),
+    }
+    manifest = config.data.data / "manifest.json"
+    if manifest.is_file():
+        dataset["manifest_sha256"] = file_sha256(manifest)
+    write_outcome(
+        config.results,
+        outcome,
+        protocol=protocol,
+        options=config.options,
+        model={"id": clip.id, "weights_sha256": clip.weights_sha256},
+        dataset=dataset,
+        config={**plain(asdict(config)), **found.notes},
+    )
+    return outcome
