@@ -16,11 +16,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from .folder_files import check_counts, check_listing, check_shard_file, check_texts, read_checked_manifest
-from .folder_problem import Problem
-from .folder_rows import check_all_rows
-from .shard_rights import shard_rights_problems
-from .shard_rows import ShardFindings, check_shard_rows
+from .checking.folder_files import check_counts, check_listing, check_shard_file, check_texts, read_checked_manifest
+from .checking.folder_problem import Problem
+from .checking.folder_rows import check_all_rows
+from .checking.shard_rights import shard_rights_problems
+from .checking.shard_rows import ShardFindings, check_shard_rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,12 @@ from huggingface_hub import HfApi
 
 from .build_output import read_manifest
 from .check import inspect_folder, published_problems
-from .folder_files import WITHHELD
-from .folder_problem import Problem
-from .hub_errors import HubError, named_hub_errors
-from .hub_upload import MAIN, UploadPlan, open_repository, plan_upload, remove_staging, upload
-from .public_folder import PublicFile, public_files, withheld_reasons
-from .shard_rights import text_problems
+from .checking.folder_files import WITHHELD
+from .checking.folder_problem import Problem
+from .checking.shard_rights import text_problems
+from .publishing.hub_errors import HubError, named_hub_errors
+from .publishing.hub_upload import MAIN, UploadPlan, open_repository, plan_upload, remove_staging, upload
+from .publishing.public_folder import PublicFile, public_files, withheld_reasons
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)

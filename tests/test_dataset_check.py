@@ -16,9 +16,9 @@ from simulated_dataset import build_simulated
 
 from dataset_scripts.__main__ import main
 from dataset_scripts.check import check_folder, published_problems
+from dataset_scripts.checking.folder_problem import KINDS, Problem
 from dataset_scripts.dataset_manifest import manifest_text
 from dataset_scripts.durable_files import file_sha256
-from dataset_scripts.folder_problem import KINDS, Problem
 from dataset_scripts.manifest_seal import is_sealed, sealed
 from dataset_scripts.ordered_parquet import parquet_options
 from dataset_scripts.rs5m_rows import rs5m_features, rs5m_row

@@ -20,12 +20,12 @@ from simulated_dataset import build_simulated
 from dataset_scripts.__main__ import main
 from dataset_scripts.build_fusionrs import TranslatorConfig
 from dataset_scripts.check import check_folder
+from dataset_scripts.checking.shard_rights import text_problems
 from dataset_scripts.dataset_manifest import manifest_text
-from dataset_scripts.hub_errors import HubError
 from dataset_scripts.manifest_seal import sealed
-from dataset_scripts.public_folder import public_files
+from dataset_scripts.publishing.hub_errors import HubError
+from dataset_scripts.publishing.public_folder import public_files
 from dataset_scripts.push import PushConfig, UnfitFolderError, push
-from dataset_scripts.shard_rights import text_problems
 from dataset_scripts.source_options import SourceOptions
 
 # The client's own way of sending a file.
@@ -313,7 +313,7 @@ def test_files_that_the_hub_would_ignore_are_missed_before_main_changes(
 def test_somebody_elses_commit_in_between_is_not_lost(
     built: Path, hub: LoopbackHub, api: HfApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verify = "dataset_scripts.hub_upload.verify"
+    verify = "dataset_scripts.publishing.hub_upload.verify"
     card = hub.blobs.stored(hub.blobs.put(b"LICENSE"), is_lfs=False)
 
     def commit_between(*arguments: object) -> None:

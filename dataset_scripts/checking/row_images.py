@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .stages.decode_check import decode_image
-from .stages.image_facts import upright
-from .stages.rejects import RefusedError
-from .stages.strip_metadata import strip_metadata
+from ..stages.decode_check import decode_image
+from ..stages.image_facts import upright
+from ..stages.rejects import RefusedError
+from ..stages.strip_metadata import strip_metadata
 
 # Column of an image, and the column of its hash.
 IMAGE_HASHES = {

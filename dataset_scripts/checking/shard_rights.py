@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..rights import CAPTION_COLUMNS, may_publish, withhold
+from ..steps.write_step import INDEX_FOLDER, Dataset
 from .folder_problem import Problem
-from .rights import CAPTION_COLUMNS, may_publish, withhold
 from .shard_rows import READ_ERRORS, columns_problem
-from .steps.write_step import INDEX_FOLDER, Dataset
 
 # Access tokens of Hugging Face, GitHub and Amazon, and private keys.
 SECRET = (

@@ -13,7 +13,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOpera
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from .build_output import MANIFEST, SHARD_FOLDERS
+from ..build_output import MANIFEST, SHARD_FOLDERS
 from .hub_errors import HubError
 from .public_folder import PublicFile
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from .build_output import CARD, CROISSANT, MANIFEST, croissant
-from .dataset_card import render_card, shards_of
-from .dataset_manifest import manifest_text
-from .folder_files import WITHHELD
-from .manifest_seal import sealed
-from .rights import row_rights
-from .stages.splits import SPLITS
+from ..build_output import CARD, CROISSANT, MANIFEST, croissant
+from ..checking.folder_files import WITHHELD
+from ..dataset_card import render_card, shards_of
+from ..dataset_manifest import manifest_text
+from ..manifest_seal import sealed
+from ..rights import row_rights
+from ..stages.splits import SPLITS
 
 _LOCAL = "local/"
 _PATH_VALUE = re.compile(r"(?P<before>^|=)(?P<path>(?:/|~|file:|[A-Za-z]:[\\/]|\\\\).*)$", re.DOTALL)

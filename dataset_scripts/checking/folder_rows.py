@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .build_output import MANIFEST
+from ..build_output import MANIFEST
+from ..stages.split_audit import audit_splits
+from ..stages.splits import SPLITS
 from .folder_files import WITHHELD
 from .folder_problem import Problem
 from .shard_rows import READ_ERRORS, ShardFindings, text_number
-from .stages.split_audit import audit_splits
-from .stages.splits import SPLITS
 
 _SAMPLE = 5
 _DATA, _INDEX = "rows with images", "index"

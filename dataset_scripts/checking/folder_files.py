@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .build_output import CARD, CROISSANT, MANIFEST, SHARD_FOLDERS
-from .dataset_manifest import manifest_text
-from .durable_files import file_sha256
+from ..build_output import CARD, CROISSANT, MANIFEST, SHARD_FOLDERS
+from ..dataset_manifest import manifest_text
+from ..durable_files import file_sha256
+from ..manifest_seal import is_sealed
+from ..stages.splits import SPLITS
 from .folder_problem import Problem
-from .manifest_seal import is_sealed
-from .stages.splits import SPLITS
 
 # Of a folder that was downloaded from the Hub.
 _HUB_FILES = (".gitattributes", ".cache/huggingface/")

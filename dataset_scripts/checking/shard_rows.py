@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ..rights import IMAGE_COLUMNS, withhold
+from ..stages.caption_key import caption_key
+from ..steps.write_step import INDEX_FOLDER, Dataset, features_of
 from .folder_problem import Problem
-from .rights import IMAGE_COLUMNS, withhold
 from .row_images import count_images, image_problems
-from .stages.caption_key import caption_key
-from .steps.write_step import INDEX_FOLDER, Dataset, features_of
 
 # Of one kind in one shard this many are described, and the others counted.
 _DESCRIBED = 10
