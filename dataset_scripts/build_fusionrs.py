@@ -16,7 +16,7 @@ from .build_run import BuildConfig, BuildRun, opened_run, print_summary
 from .duplicate_decisions import one_of_each_id, one_of_each_image, one_of_near
 from .journal import ShardRecord
 from .row_table import RowTable
-from .source_options import SourceOptions, describe_sources, open_sources
+from .source_options import SourceOptions, describe_sources, open_sources, refuse_addresses
 from .stages.near_duplicates import group_rows
 from .stages.rejects import Reject
 from .stages.translate import TranslatorSettings
@@ -39,6 +39,7 @@ _DECISIVE_COLUMNS = (
     "infrared_hash",
     "infrared_bytes",
     "infrared_origin",
+    "has_infrared_captions",
     "caption_key",
     "shuffle_key",
 )
@@ -113,6 +114,7 @@ def build_fusionrs(config: FusionRSConfig) -> Path:
         config.translator.settings()  # refuses what cannot work, before any work
     if config.infrared_captions.writer == "model":
         config.infrared_captions.model_settings()
+    refuse_addresses(config.source)
     sources = open_sources(config.source, config.sources, num_scenes=config.num_scenes)
     with opened_run(config, "fusionrs") as run:
         table, shards, read = _read(run, config, sources)
@@ -136,10 +138,8 @@ def _read(
     step = ReadStep(sources=tuple(sources), work=run.work, salt=config.salt, needs_image=True)
     tasks = step.tasks(config.rows_per_part)
     records = run.map(step, tasks)
-    table = RowTable.load(run.work, records, [*_DECISIVE_COLUMNS, "infrared_captions"])
-    table = table.with_column("has_captions", table.is_filled_list("infrared_captions"))
+    table = RowTable.load(run.work, records, _DECISIVE_COLUMNS)
     # The texts are the widest column, and nothing later looks at them.
-    table = table.without_column("infrared_captions")
     table = run.leave_out_exclusions(table)
     table = run.decide("equal_ids", table, one_of_each_id)
     table = run.decide("exact_duplicates", table, one_of_each_image)
@@ -172,7 +172,7 @@ def _give_infrared_captions(
     files: Sequence[Mapping[int, ShardRecord]],
 ) -> dict[int, ShardRecord]:
     """Write captions for rows without; a row that gets none stays, with an empty list."""
-    lacking = ~table.numbers("has_captions")
+    lacking = ~table.numbers("has_infrared_captions")
     if not lacking.any() or config.infrared_captions.writer == "none":
         return {}
     step = InfraredCaptionStep(work=run.work, config=config.infrared_captions)

@@ -178,7 +178,7 @@ class BuildRun:
     ) -> dict[str, Any]:
         """Split, write the shards of images and of the index, then manifest and card; return the manifest."""
         if not len(table):
-            raise EmptyBuildError(f"no row is left to write.\n{funnel_table(self.stages)}")
+            raise EmptyBuildError(_why_empty(self.stages))
         token_limit = lint_captions(self.dataset, self.work, table, files, self.tokenizer)
         origins = table.values("infrared_origin") if "infrared_origin" in table.table.column_names else None
         table_sources = table.values("source")
@@ -312,6 +312,13 @@ def _without_folders(value: Any) -> Any:
             return value
 
 
+def _why_empty(stages: Sequence[Mapping[str, Any]]) -> str:
+    """The funnel, and an example of every reason."""
+    samples = {reject["reason"]: reject for stage in stages for reject in stage["rejected_sample"]}
+    examples = [f"  {reason}: {one['id']} {one['detail']}".rstrip() for reason, one in sorted(samples.items())]
+    return "\n".join(["no row is left to write.", funnel_table(stages), "for example", *examples])
+
+
 def print_summary(manifest: Mapping[str, Any], output: Path, seconds: float) -> None:
     """The funnel, the splits, and where the result is."""
     print(funnel_table(manifest["stages"]))
@@ -321,6 +328,19 @@ def print_summary(manifest: Mapping[str, Any], output: Path, seconds: float) -> 
         print(f"{split:<12}{facts['rows']:>10,}{facts['leak_groups']:>13,}{size:>11.1f}")
     rows = sum(facts["rows"] for facts in manifest["splits"].values())
     print(f"\n{rows:,} rows in {output}, {seconds:.1f} s")
+    if missing := [split for split in ("validation", "test") if split not in manifest["splits"]]:
+        groups = sum(facts["leak_groups"] for facts in manifest["splits"].values())
+        print(
+            f"warning: no row is in {' or '.join(missing)}: the rows fall into {groups:,} leak groups (of equal "
+            "captions or nearly equal images), and a group is not cut. See --splits.validation and --splits.test.",
+            file=sys.stderr,
+        )
+    if unnamed := [source["name"] for source in manifest["sources"] if _lacks_attribution(source)]:
+        print(
+            f"warning: the licence of {', '.join(unnamed)} asks to name somebody, and nobody is named; "
+            "give --sources.attribution.",
+            file=sys.stderr,
+        )
     local = sum(shard["rows"] for shard in manifest["shards"] if shard["file"].startswith(LOCAL_FOLDER))
     if local:
         print(
@@ -328,3 +348,7 @@ def print_summary(manifest: Mapping[str, Any], output: Path, seconds: float) -> 
             "their images out.",
             file=sys.stderr,
         )
+
+
+def _lacks_attribution(source: Mapping[str, Any]) -> bool:
+    return not source["attribution"] and source["license"].upper().startswith("CC-BY")

@@ -57,11 +57,6 @@ class RowTable:
         """Where a column has no value."""
         return pc.is_null(self.table.column(column)).to_numpy()
 
-    def is_filled_list(self, column: str) -> NDArray[np.bool_]:
-        """Where a column of lists has at least one value; no Python object is made of any."""
-        lengths = pc.fill_null(pc.list_value_length(self.table.column(column)), 0)
-        return pc.greater(lengths, 0).to_numpy()
-
     def keep(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "RowTable":
         """The table of some rows, in their order."""
         chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
@@ -79,10 +74,6 @@ class RowTable:
             else self.table.append_column(name, array)
         )
         return RowTable(table, self.shard, self.position)
-
-    def without_column(self, name: str) -> "RowTable":
-        """The table with one column less."""
-        return RowTable(self.table.drop_columns(name), self.shard, self.position)
 
     def positions_by_shard(self) -> dict[int, list[int]]:
         """Positions of the rows in each of their shards, ascending."""

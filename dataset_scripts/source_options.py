@@ -1,12 +1,15 @@
 """The names that `--source` takes, and the adapters behind them."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from .rights import NOTHING, TABLE, rights_of
 from .sources import bigearthnet, fmow, million_aid, rs5m_release
 from .sources.bigearthnet import BigEarthNet
 from .sources.built_dataset import BuiltDataset
@@ -77,7 +80,7 @@ class SourceOptions:
     caption_license: str | None = None
     """SPDX identifier of the licence of its captions, if it is another."""
     attribution: str = ""
-    """Whom to name for your own folder."""
+    """Whom to name for your own folder; licences such as CC-BY ask for it."""
     index_roots: tuple[str, ...] = ()
     """Your copies for `fusionrs_index`: NAME=FOLDER for NWPU, RS5M, RSICD, RSITMD, SkyScript, or for some of them."""
     index_sha256: str | None = None
@@ -91,9 +94,24 @@ class SourceOptions:
     web_sha256_column: str = "sha256"
     """Column with the SHA-256 of each image there, where files have one; another image is left out."""
 
+    def __post_init__(self) -> None:
+        """Refuse a licence that nobody could act on, such as one that is spelt wrong."""
+        for name in ("license", "caption_license"):
+            value = getattr(self, name)
+            if value is not None and rights_of(value) == NOTHING and not _NAMES_NO_RIGHTS.match(value):
+                close = get_close_matches(value.lower(), TABLE, n=1)
+                raise ValueError(
+                    f"{name} {value!r} is not one that the build knows"
+                    f"{f', did you mean {close[0]!r}' if close else ''}? Give an SPDX identifier of rights.py, "
+                    "LicenseRef-NAME for one of your own, which is never published, or unknown."
+                )
+
 
 # Adapters whose name is that of their objects.
 _UNNAMED: Mapping[str, Any] = {"fmow": FMoW, "bigearthnet": BigEarthNet, "millionaid": MillionAID}
+
+
+_NAMES_NO_RIGHTS = re.compile(r"unknown$|LicenseRef-[\w.-]+$", re.IGNORECASE)
 
 
 def open_sources(specs: Sequence[str], options: SourceOptions, *, num_scenes: int) -> list[Source]:
@@ -108,6 +126,16 @@ def open_sources(specs: Sequence[str], options: SourceOptions, *, num_scenes: in
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"source {', '.join(twice)} is given twice; rows of equal names could not be told apart.")
     return sources
+
+
+def refuse_addresses(specs: Sequence[str]) -> None:
+    """Raise a ValueError where a source holds addresses only, and the build does not download."""
+    names = [spec.partition(":")[0] for spec in specs]
+    if found := [name for name in names if name in WEB_SOURCES or name == "web"]:
+        raise ValueError(
+            f"source {', '.join(found)} holds addresses, not images. Build rs5m of it first, and take that: "
+            "--source dataset:rs5m."
+        )
 
 
 def describe_sources(sources: Sequence[Source], names_of_rows: Sequence[str]) -> list[dict[str, Any]]:
@@ -127,9 +155,10 @@ def _facts(constants: Any) -> dict[str, Any]:
     def term(name: str) -> str | None:
         return getattr(constants, name.upper() if isinstance(constants, ModuleType) else name, None)
 
+    license_id = term("image_license") or term("license") or UNKNOWN_LICENSE
     return {
-        "license": term("image_license") or term("license") or UNKNOWN_LICENSE,
-        "caption_license": term("caption_license") or UNKNOWN_LICENSE,
+        "license": license_id,
+        "caption_license": term("caption_license") or license_id,
         **{name: term(name) or "" for name in ("attribution", "citation", "homepage", "version")},
     }
 

@@ -3,10 +3,12 @@
 import hashlib
 import io
 import json
+import re
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
@@ -283,3 +285,39 @@ def test_rows_on_the_list_of_exclusions_are_left_out_and_counted(folder, tables,
     assert kept == {row["id"] for row in rows[2:]}
     with pytest.raises(FileExistsError, match="built with other settings"):
         build_simulated(other, ROWS, size=SIZE, seed=SEED)
+
+
+def test_of_equal_images_the_one_with_measured_infrared_and_an_open_licence_stays():
+    from dataset_scripts.duplicate_decisions import one_of_each_image
+    from dataset_scripts.row_table import RowTable
+
+    columns = {
+        "id": ["a", "b", "c", "d", "e", "f"],
+        "source": ["laioncoco", "x", "x", "x", "x", "x"],
+        "license": ["unknown", "CC-BY-4.0", "CC-BY-4.0", "unknown", "unknown", "CC-BY-4.0"],
+        "infrared_origin": ["sensor", "luminance", None, "simulated", None, None],
+        "sha256": ["one", "one", "one", "one", "two", "two"],
+    }
+    table = RowTable(pa.table(columns), np.zeros(6, dtype=np.int32), np.arange(6))
+    kept, rejects = one_of_each_image(table)
+    assert [columns["id"][row] for row in kept] == ["a", "f"]
+    assert {reject.detail for reject in rejects} == {"same as a", "same as f"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--source", "simulator", "--sources.license", "CC-BY4.0"],
+            "'CC-BY4.0' is not one .* did you mean 'cc-by-4.0'",
+        ),
+        (["--source", "web:."], "holds addresses, not images. Build rs5m of it first"),
+    ],
+)
+def test_mistakes_that_would_cost_rows_are_refused_before_any_work(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(["build", "fusionrs", *arguments])
+    said = f"{caught.value} {capsys.readouterr().err}".replace("\n", " ")
+    assert re.search(message, re.sub(r"[│ ]+", " ", said))
+    assert not (tmp_path / "fusionrs").exists()

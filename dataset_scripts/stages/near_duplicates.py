@@ -139,9 +139,22 @@ def choose_survivor(sources: Sequence[str], identities: Sequence[str]) -> int:
 
 
 def keep_one_per_cluster(
-    clusters: NDArray[np.int64] | Keys, *, sources: Sequence[str], identities: Sequence[str], reason: str
+    clusters: NDArray[np.int64] | Keys,
+    *,
+    sources: Sequence[str],
+    identities: Sequence[str],
+    reason: str,
+    ranks: NDArray[np.int64] | None = None,
 ) -> tuple[list[int], list[Reject]]:
-    """Keep the survivor of every cluster of rows; the others are rejects of the reason, naming the survivor."""
+    """Keep the survivor of every cluster of rows; the others are rejects of the reason, naming the survivor.
+
+    Args:
+        clusters: for every row its cluster.
+        sources: for every row its source.
+        identities: for every row its name.
+        reason: why the others are left out.
+        ranks: what a row is worth; only rows of a cluster's lowest rank can survive.
+    """
     codes = clusters if isinstance(clusters, np.ndarray) else _codes(clusters)
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.concatenate([[True], codes[order][1:] != codes[order][:-1]])) if len(order) else order
@@ -150,7 +163,8 @@ def keep_one_per_cluster(
     rejects: list[Reject] = []
     for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
         rows = order[start : start + size].tolist()
-        survivor = rows[choose_survivor([sources[row] for row in rows], [identities[row] for row in rows])]
+        best = rows if ranks is None else [row for row in rows if ranks[row] == ranks[rows].min()]
+        survivor = best[choose_survivor([sources[row] for row in best], [identities[row] for row in best])]
         kept.append(survivor)
         rejects += [Reject(row, reason, f"same as {identities[survivor]}") for row in rows if row != survivor]
     return sorted(kept), sorted(rejects, key=lambda reject: reject.row)

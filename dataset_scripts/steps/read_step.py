@@ -114,6 +114,7 @@ def _staged_row(step: ReadStep, row: SourceRow) -> dict[str, Any]:
         "captions": list(row.captions),
         "caption_kind": row.caption_kind,
         "infrared_captions": list(row.infrared_captions),
+        "has_infrared_captions": bool(row.infrared_captions),
         "class_name": row.class_name,
         "license": license_text(row.license, row.caption_license or row.license),
         "attribution": row.attribution,

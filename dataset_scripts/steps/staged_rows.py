@@ -38,6 +38,7 @@ READ_SCHEMA = pa.schema(
         ("captions", pa.list_(pa.string())),
         ("caption_kind", pa.string()),
         ("infrared_captions", pa.list_(pa.string())),
+        ("has_infrared_captions", pa.bool_()),
         ("class_name", pa.string()),
         ("license", pa.string()),
         ("attribution", pa.string()),
