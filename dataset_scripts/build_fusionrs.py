@@ -139,7 +139,6 @@ def _read(
     tasks = step.tasks(config.rows_per_part)
     records = run.map(step, tasks)
     table = RowTable.load(run.work, records, _DECISIVE_COLUMNS)
-    # The texts are the widest column, and nothing later looks at them.
     table = run.leave_out_exclusions(table)
     table = run.decide("equal_ids", table, one_of_each_id)
     table = run.decide("exact_duplicates", table, one_of_each_image)
