@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .build_run import BuildConfig, BuildRun, opened_run, print_summary
 from .duplicate_decisions import one_of_each_id, one_of_each_image, one_of_near
 from .journal import ShardRecord
-from .row_table import RowTable
+from .row_table import RowTable, release_freed_memory
 from .source_options import SourceOptions, describe_sources, open_sources, refuse_addresses
 from .stages.near_duplicates import group_rows
 from .stages.rejects import Reject
@@ -125,6 +125,7 @@ def build_fusionrs(config: FusionRSConfig) -> Path:
             key_columns=[table.text(name).arrow for name in ("caption_key", "sha256", "infrared_sha256")],
             radius=config.near_duplicate_radius,
         )
+        release_freed_memory()
         described = describe_sources(sources, table.values("source"))
         manifest = run.write(table, leak_groups, [read, infrared, captions], described, {})
     print_summary(manifest, config.output, time.perf_counter() - start)

@@ -12,7 +12,7 @@ from typing import Any
 from .build_run import BuildConfig, BuildRun, opened_run, print_summary
 from .duplicate_decisions import one_of_each_address, one_of_each_id, one_of_each_image, one_of_near
 from .journal import ShardRecord
-from .row_table import RowTable
+from .row_table import RowTable, release_freed_memory
 from .source_options import SourceOptions, describe_sources, open_sources
 from .stages.caption_candidates import CaptionerSettings
 from .stages.clip_scorer import ClipScorerSettings
@@ -201,6 +201,7 @@ def build_rs5m(config: RS5MConfig) -> Path:
             key_columns=[table.text(name).arrow for name in ("caption_key", "sha256")],
             radius=config.near_duplicate_radius,
         )
+        release_freed_memory()
         described = describe_sources(sources, table.values("source"))
         manifest = run.write(table, leak_groups, files, described, notes)
     print_summary(manifest, config.output, time.perf_counter() - start)

@@ -229,7 +229,6 @@ class BuildRun:
         sizes = table.numbers("image_bytes")
         if "infrared_bytes" in table.table.column_names:
             sizes = sizes + table.numbers("infrared_bytes")
-        common = {"target_bytes": self.config.shard_megabytes * 10**6}
         images = write_tasks(
             table,
             folders,
@@ -238,7 +237,7 @@ class BuildRun:
             files,
             row_bytes=sizes,
             multiple=self.config.shards_multiple,
-            **common,
+            target_bytes=self.config.shard_megabytes * 10**6,
         )
         index = write_tasks(
             table,
@@ -246,14 +245,15 @@ class BuildRun:
             splits,
             leak_groups,
             files,
-            row_bytes=np.full(len(table), _INDEX_ROW_BYTES, dtype=np.int64),
+            row_bytes=np.ones(len(table), dtype=np.int64),
             multiple=1,
-            **common,
+            target_bytes=_INDEX_SHARD_ROWS,
         )
         return [*images, *index]
 
 
-_INDEX_ROW_BYTES = 2000
+# A shard of the index is bounded by its rows: what a worker is told of them is as large as the rows themselves.
+_INDEX_SHARD_ROWS = 25_000
 
 
 class EmptyBuildError(RuntimeError):

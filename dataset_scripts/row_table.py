@@ -32,9 +32,12 @@ class RowTable:
         """Read columns of the staged shards of a step."""
         tables = [read_columns(folder / record.file, columns) for record in records]
         rows = [table.num_rows for table in tables]
+        joined = pa.concat_tables(tables).combine_chunks() if tables else pa.table({name: [] for name in columns})
+        del tables
+        release_freed_memory()
         return cls(
-            pa.concat_tables(tables).combine_chunks() if tables else pa.table({name: [] for name in columns}),
-            np.repeat(np.arange(len(tables), dtype=np.int32), rows),
+            joined,
+            np.repeat(np.arange(len(rows), dtype=np.int32), rows),
             np.concatenate([np.arange(count, dtype=np.int64) for count in rows] or [np.zeros(0, dtype=np.int64)]),
         )
 
@@ -143,6 +146,10 @@ def driver_stage(
         "rejected_sample": [reject for reason in sorted(sample) for reject in sample[reason]],
     }
     kept_table = table.keep(np.asarray(kept, dtype=np.int64))
-    # Arrow keeps what it has freed for itself; over a build that adds up to several times the tables.
-    pa.default_memory_pool().release_unused()
+    release_freed_memory()
     return kept_table, account
+
+
+def release_freed_memory() -> None:
+    """Give back what Arrow has freed; it keeps it otherwise, and over a build that is several times the tables."""
+    pa.default_memory_pool().release_unused()
