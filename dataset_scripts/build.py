@@ -7,13 +7,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 import tyro
 
 from .build_fusionrs import FusionRSConfig, build_fusionrs
 from .build_rs5m import RS5MConfig, build_rs5m
 from .build_run import EmptyBuildError
-from .engine import TaskFailedError
+from .engine import TaskFailedError, WorkerLostError
 from .journal import BuildLockedError
 from .source_options import source_list
 
@@ -49,18 +50,22 @@ def main(argv: Sequence[str] | None = None) -> None:
             _build(dataset, rest)
     except KeyboardInterrupt as stop:
         number = stop.args[0] if stop.args else signal.SIGINT
-        print(
-            f"\nstopped by {number.name}. What is finished is kept: run the same command again to go on.",
-            file=sys.stderr,
-            flush=True,
+        _leave(
+            f"\nstopped by {number.name}. What is finished is kept: run the same command again to go on.", 128 + number
         )
-        sys.stdout.flush()
-        # Not SystemExit: after Ctrl-C the engine aborts the process while the interpreter goes down.
-        os._exit(128 + number)
+    except WorkerLostError as error:
+        _leave(str(error), 1)
     except (BuildLockedError, EmptyBuildError, TaskFailedError, FileExistsError, FileNotFoundError) as error:
         raise SystemExit(str(error)) from error
     except (ValueError, OSError) as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    """Say why and end. Not by SystemExit: cut off in its work, the engine aborts as the interpreter goes down."""
+    print(message, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(code)
 
 
 @contextmanager

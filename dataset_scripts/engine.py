@@ -55,6 +55,10 @@ class TaskFailedError(RuntimeError):
     """A task failed; the message is that of the worker."""
 
 
+class WorkerLostError(TaskFailedError):
+    """A worker process was killed, by the system for its memory for example."""
+
+
 def run_tasks(work: Work, tasks: Sequence[Task], config: EngineConfig, *, on_gpu: bool = False) -> Iterator[Result]:
     """Yield the result of every task as it is finished, in no particular order.
 
@@ -108,7 +112,7 @@ def _named_losses(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     except (RuntimeError, ConnectionError) as error:
         if not isinstance(error, ConnectionError) and "UDF process" not in str(error):
             raise
-        raise TaskFailedError(
+        raise WorkerLostError(
             "a worker process ended in the middle of its task: it was killed, perhaps because memory ran out. What is "
             "finished is kept: run the same command again, with fewer --workers or --rows-per-part if memory is short."
         ) from error
