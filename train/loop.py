@@ -26,9 +26,11 @@ from tqdm import tqdm
 
 from evaluation.rows import load_split
 
-from .config import CaptionerConfig, ClipConfig, OptimConfig
-from .data import Batches, make_loader
+from .captioner_config import CaptionerConfig
+from .clip_config import ClipConfig
 from .data_order import DataOrder, RankBatches
+from .engine_config import OptimConfig
+from .loader import Batches, make_loader
 from .run_state import RunState
 
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "peft", "tokenizers", "numpy", "pillow")

@@ -11,12 +11,12 @@ import tyro
 from accelerate import Accelerator
 from torch import nn
 
-from .build import build_captioner
+from .captioner_build import build_captioner
+from .captioner_config import CaptionerConfig
+from .captioner_data import CaptionerBatches
+from .captioner_presets import CAPTIONER_PRESETS
 from .captioning_step import captioning_step
-from .config import CaptionerConfig
-from .data import CaptionerBatches
 from .loop import fit
-from .presets import CAPTIONER_PRESETS
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,12 +11,12 @@ import tyro
 from accelerate import Accelerator
 from torch import nn
 
-from .build import build_clip
-from .config import ClipConfig
+from .clip_build import build_clip
+from .clip_config import ClipConfig
+from .clip_data import ClipBatches
+from .clip_presets import CLIP_PRESETS
 from .contrastive_step import ContrastiveObjective, contrastive_step
-from .data import ClipBatches
 from .loop import fit
-from .presets import CLIP_PRESETS
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from .config import CaptionerConfig, ClipConfig, ClipModelConfig, OptimConfig
+from .clip_config import ClipConfig, ClipModelConfig
+from .engine_config import OptimConfig
 
 DEBUG_CLIP = ClipConfig(
     modality_dropout=0.2,
@@ -18,12 +19,5 @@ CLIP_PRESETS: dict[str, tuple[str, ClipConfig]] = {
             modality_dropout=0.0,
             model=ClipModelConfig(infrared_tower="shared", fusion="none", pairs=("rgb_text",)),
         ),
-    ),
-}
-
-CAPTIONER_PRESETS: dict[str, tuple[str, CaptionerConfig]] = {
-    "debug": (
-        "A small language model from random weights on the towers of `runs/clip`: minutes on a CPU.",
-        CaptionerConfig(optim=OptimConfig(steps=220, batch_size=32, learning_rate=2e-3, warmup_steps=20)),
     ),
 }
