@@ -63,11 +63,14 @@ def growth(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     more_rows = second["rows"] - first["rows"]
     more_bytes = (second["driver"]["anonymous_mib"] - first["driver"]["anonymous_mib"]) * 2**20
     worker = [build["largest_worker"]["anonymous_mib"] for build in (first, second)]
+    together = [build["all_processes"]["anonymous_mib"] for build in (first, second)]
     return {
         "rows": [first["rows"], second["rows"]],
         "driver_anonymous_bytes_per_row": round(more_bytes / more_rows),
         "largest_worker_anonymous_mib": worker,
         "largest_worker_ratio": round(worker[1] / worker[0], 3),
+        "all_processes_anonymous_mib": together,
+        "all_processes_ratio": round(together[1] / together[0], 3),
     }
 
 

@@ -43,6 +43,8 @@ class SampledRun:
     """The largest of its descendants."""
     all_workers: PeakMemory = field(default_factory=PeakMemory)
     """All descendants that live at one time, together."""
+    all_processes: PeakMemory = field(default_factory=PeakMemory)
+    """The process and all its descendants at one time, together."""
     most_processes: int = 0
     samples: int = 0
 
@@ -98,13 +100,18 @@ def run_sampled(
 def _sample(root: int, run: SampledRun, cpu_of: dict[int, float]) -> None:
     tree = _descendants(root, cpu_of)
     memory = {pid: found for pid in tree if (found := _memory_mib(pid)) is not None}
+    run.all_processes.see(*_sums(memory))
     if root in memory:
         run.driver.see(*memory.pop(root))
     for resident, anonymous in memory.values():
         run.largest_worker.see(resident, anonymous)
-    run.all_workers.see(sum(resident for resident, _ in memory.values()), sum(own for _, own in memory.values()))
+    run.all_workers.see(*_sums(memory))
     run.most_processes = max(run.most_processes, len(tree))
     run.samples += 1
+
+
+def _sums(memory: Mapping[int, tuple[float, float]]) -> tuple[float, float]:
+    return sum(resident for resident, _ in memory.values()), sum(own for _, own in memory.values())
 
 
 def _descendants(root: int, cpu_of: dict[int, float]) -> list[int]:

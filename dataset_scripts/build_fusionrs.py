@@ -126,7 +126,7 @@ def build_fusionrs(config: FusionRSConfig) -> Path:
             radius=config.near_duplicate_radius,
         )
         release_freed_memory()
-        described = describe_sources(sources, table.values("source"))
+        described = describe_sources(sources, table.text("source").arrow)
         manifest = run.write(table, leak_groups, [read, infrared, captions], described, {})
     print_summary(manifest, config.output, time.perf_counter() - start)
     return config.output

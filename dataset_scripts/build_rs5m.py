@@ -202,7 +202,7 @@ def build_rs5m(config: RS5MConfig) -> Path:
             radius=config.near_duplicate_radius,
         )
         release_freed_memory()
-        described = describe_sources(sources, table.values("source"))
+        described = describe_sources(sources, table.text("source").arrow)
         manifest = run.write(table, leak_groups, files, described, notes)
     print_summary(manifest, config.output, time.perf_counter() - start)
     return config.output

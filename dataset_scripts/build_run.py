@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 import tyro
 from numpy.typing import NDArray
 
@@ -20,11 +21,11 @@ from .engine import EngineConfig
 from .exclusions import exclusions_hash, leave_out, read_exclusions
 from .journal import Journal, ShardRecord, locked
 from .rights import may_publish
-from .row_table import RowTable, driver_stage
-from .shard_plan import write_tasks
+from .row_table import RowTable, driver_stage, frugal_memory, release_freed_memory
+from .shard_plan import remove_stale_plans, write_tasks
 from .stages.rejects import Reject
 from .stages.split_audit import audit_splits
-from .stages.splits import SplitSettings, plan_splits
+from .stages.splits import SplitSettings, number_values, plan_splits
 from .step import ShardTask, Step, funnel_table, run_step, stage_facts
 from .steps.write_step import INDEX_FOLDER, Dataset, WriteStep
 
@@ -171,7 +172,7 @@ class BuildRun:
     def write(
         self,
         table: RowTable,
-        leak_groups: Sequence[str],
+        leak_groups: pa.DictionaryArray,
         files: Sequence[Mapping[int, ShardRecord]],
         sources: Sequence[Mapping[str, Any]],
         notes: Mapping[str, Any],
@@ -180,21 +181,17 @@ class BuildRun:
         if not len(table):
             raise EmptyBuildError(_why_empty(self.stages))
         token_limit = lint_captions(self.dataset, self.work, table, files, self.tokenizer)
-        origins = table.values("infrared_origin") if "infrared_origin" in table.table.column_names else None
-        table_sources = table.values("source")
+        table_sources = table.text("source").arrow
         plan = plan_splits(
             leak_groups,
             table_sources,
             self.config.splits,
             table.values("split") if self.config.keep_published_splits else None,
         )
-        audit = audit_splits(plan.splits, leak_groups, table.values("caption_key"), table_sources)
+        audit = audit_splits(plan.splits, leak_groups, table.text("caption_key").arrow, table_sources)
         audit.require_clean()
-        folders = [
-            PUBLIC_FOLDER if may_publish(license_, origin) else LOCAL_FOLDER
-            for license_, origin in zip(table.values("license"), origins or [None] * len(table), strict=True)
-        ]
-        tasks = self._write_tasks(table, folders, plan.splits, leak_groups, files)
+        tasks = self._write_tasks(table, _folders(table), plan.splits, leak_groups, files)
+        release_freed_memory()
         step = WriteStep(dataset=self.dataset, work=self.work, output=self.config.output)
         records = self.map(step, tasks, folder=self.config.output, counted=False)
         self.stages.append(
@@ -221,9 +218,9 @@ class BuildRun:
     def _write_tasks(
         self,
         table: RowTable,
-        folders: Sequence[str],
+        folders: pa.DictionaryArray,
         splits: Sequence[str],
-        leak_groups: Sequence[str],
+        leak_groups: pa.DictionaryArray,
         files: Sequence[Mapping[int, ShardRecord]],
     ) -> list[ShardTask]:
         sizes = table.numbers("image_bytes")
@@ -235,25 +232,47 @@ class BuildRun:
             splits,
             leak_groups,
             files,
+            work=self.work,
             row_bytes=sizes,
             multiple=self.config.shards_multiple,
             target_bytes=self.config.shard_megabytes * 10**6,
         )
         index = write_tasks(
             table,
-            [INDEX_FOLDER] * len(table),
+            pa.repeat(INDEX_FOLDER, len(table)),
             splits,
             leak_groups,
             files,
+            work=self.work,
             row_bytes=np.ones(len(table), dtype=np.int64),
             multiple=1,
             target_bytes=_INDEX_SHARD_ROWS,
         )
+        remove_stale_plans(self.work, [*images, *index])
         return [*images, *index]
 
 
 # A shard of the index is bounded by its rows: what a worker is told of them is as large as the rows themselves.
 _INDEX_SHARD_ROWS = 25_000
+
+
+def _folders(table: RowTable) -> pa.DictionaryArray:
+    """For every row the folder of its images: a decision for each licence and origin there is."""
+    licenses, license_names = number_values(table.text("license").arrow)
+    has_origin = "infrared_origin" in table.table.column_names
+    origins, origin_names = number_values(
+        table.text("infrared_origin").arrow if has_origin else pa.nulls(len(table), pa.string())
+    )
+    # The last line and the last column are of rows without, whose number is -1.
+    is_public = np.array(
+        [
+            [may_publish(name, origin) for origin in (*origin_names.to_pylist(), None)]
+            for name in (*license_names.to_pylist(), None)
+        ]
+    )
+    return pa.DictionaryArray.from_arrays(
+        pa.array(is_public[licenses, origins].astype(np.int8)), pa.array([LOCAL_FOLDER, PUBLIC_FOLDER])
+    )
 
 
 class EmptyBuildError(RuntimeError):
@@ -264,7 +283,7 @@ class EmptyBuildError(RuntimeError):
 def opened_run(config: BuildConfig, dataset: Dataset) -> Any:
     """Hold the work folder for this process, and make sure that the output may be written."""
     _must_be_replaced(config, dataset)  # refuses before anything is made
-    with locked(config.work_folder):
+    with frugal_memory(), locked(config.work_folder):
         if _must_be_replaced(config, dataset):
             shutil.rmtree(config.output)
         remove_leftovers(config.work_folder)

@@ -3,7 +3,8 @@
 Images stay in the shards. A row is named by its shard and its position there.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,17 @@ def driver_stage(
     return kept_table, account
 
 
+@contextmanager
+def frugal_memory() -> Iterator[None]:
+    """Let Arrow take memory from the system: its own allocator keeps what is freed, several times the tables."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
 def release_freed_memory() -> None:
-    """Give back what Arrow has freed; it keeps it otherwise, and over a build that is several times the tables."""
+    """Give back to the system what Arrow has freed."""
     pa.default_memory_pool().release_unused()

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from .rights import NOTHING, TABLE, rights_of
 from .sources import bigearthnet, fmow, million_aid, rs5m_release
 from .sources.bigearthnet import BigEarthNet
@@ -138,14 +140,15 @@ def refuse_addresses(specs: Sequence[str]) -> None:
         )
 
 
-def describe_sources(sources: Sequence[Source], names_of_rows: Sequence[str]) -> list[dict[str, Any]]:
+def describe_sources(sources: Sequence[Source], names_of_rows: pa.Array) -> list[dict[str, Any]]:
     """Return the manifest's account of every source that rows name, with the rows that came through.
 
     A release of several sets yields rows under the names of those sets.
     """
     known: dict[str, Any] = {source.name: getattr(source, "source", source) for source in sources}
     known = {**WEB_SOURCES, **known, **_MODULES}
-    rows = Counter(names_of_rows)
+    counts = names_of_rows.value_counts()
+    rows = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
     return [{"name": name, **_facts(known.get(name)), "rows": rows[name]} for name in sorted(rows)]
 
 

@@ -155,7 +155,12 @@ def test_settings_that_measure_nothing_are_refused(tmp_path: Path) -> None:
 
 def test_growth_of_memory_is_counted_in_bytes_per_row() -> None:
     builds = [
-        {"rows": rows, "driver": {"anonymous_mib": driver}, "largest_worker": {"anonymous_mib": worker}}
+        {
+            "rows": rows,
+            "driver": {"anonymous_mib": driver},
+            "largest_worker": {"anonymous_mib": worker},
+            "all_processes": {"anonymous_mib": driver + 2 * worker},
+        }
         for rows, driver, worker in ((1024, 100.0, 80.0), (2048, 102.0, 100.0))
     ]
     assert dataset_memory.growth(*builds) == {
@@ -163,6 +168,8 @@ def test_growth_of_memory_is_counted_in_bytes_per_row() -> None:
         "driver_anonymous_bytes_per_row": 2048,
         "largest_worker_anonymous_mib": [80.0, 100.0],
         "largest_worker_ratio": 1.25,
+        "all_processes_anonymous_mib": [260.0, 302.0],
+        "all_processes_ratio": 1.162,
     }
     with pytest.raises(ValueError, match=r"rows are \(5, 5\); give numbers of rows, ascending"):
         dataset_memory.Config(output=Path("x.json"), rows=(5, 5))

@@ -285,7 +285,7 @@ def test_rows_are_joined_by_rgb_by_infrared_by_file_and_by_caption() -> None:
     labels = duplicate_clusters(hash_columns=[rgb, infrared], key_columns=[sha256, keys])
     # 0-1 by RGB, 1-2 by infrared, 2-3 by file, 3-4 by caption; 5 and 6 are alone.
     assert labels.tolist() == [0, 0, 0, 0, 0, 5, 6]
-    groups = group_rows(hash_columns=[rgb, infrared], key_columns=[sha256, keys])
+    groups = group_rows(hash_columns=[rgb, infrared], key_columns=[sha256, keys]).to_pylist()
     assert len(set(groups)) == 3
     assert len(set(groups[:5])) == 1
     # A hash of RGB that equals one of infrared joins nothing.
@@ -298,7 +298,7 @@ def test_groups_and_names_are_those_of_leak_groups_and_do_not_depend_on_the_orde
     infrared = planted_hashes(600, seed=2, most_flips=6)
     captions = [f"caption:{number}" for number in generator.integers(0, 2000, 600)]
     sha256 = [f"file:{number}" for number in generator.integers(0, 5000, 600)]
-    groups = group_rows(hash_columns=[rgb, infrared], key_columns=[sha256, captions])
+    groups = group_rows(hash_columns=[rgb, infrared], key_columns=[sha256, captions]).to_pylist()
     keys: list[list[str]] = [list(pair) for pair in zip(sha256, captions, strict=True)]
     for column in (rgb, infrared):
         for first, second in brute_force_pairs(column, 4):
@@ -309,7 +309,7 @@ def test_groups_and_names_are_those_of_leak_groups_and_do_not_depend_on_the_orde
         hash_columns=[rgb[order], infrared[order]],
         key_columns=[[sha256[row] for row in order], [captions[row] for row in order]],
     )
-    assert shuffled == [groups[row] for row in order]
+    assert shuffled.to_pylist() == [groups[row] for row in order]
 
 
 def test_a_missing_key_joins_nothing_and_a_row_without_any_is_an_error() -> None:

@@ -1,5 +1,7 @@
 """Rows written in order, read back by position, joined with later steps, and cut into output shards."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -266,10 +268,11 @@ def test_every_row_is_in_one_output_shard_in_the_order_of_its_key(tmp_path: Path
     groups = [f"g{name}" for name in table.values("id")]
     tasks = write_tasks(
         table,
-        folders,
+        pa.array(folders),
         splits,
-        groups,
+        pa.array(groups).dictionary_encode(),
         [dict(enumerate(records)), later],
+        work=tmp_path,
         target_bytes=10**6,
         multiple=4,
         row_bytes=np.full(450, 10),
@@ -279,7 +282,9 @@ def test_every_row_is_in_one_output_shard_in_the_order_of_its_key(tmp_path: Path
     for task in tasks:
         inputs = task.inputs
         names = []
-        for piece in inputs["pieces"]:
+        plan = (tmp_path / inputs["plan"]["file"]).read_bytes()
+        assert hashlib.sha256(plan).hexdigest() == inputs["plan"]["sha256"]
+        for piece in json.loads(plan):
             assert piece["positions"] == sorted(piece["positions"])
             shard = int(piece["files"][0]["file"].removeprefix("shard"))
             files = [piece["files"][0]["file"]] + (["later"] if shard == 2 else [])

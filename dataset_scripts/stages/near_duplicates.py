@@ -34,6 +34,7 @@ _MAX_MATCHED_BLOCKS = 4
 # A longer run of hashes that agree on a choice of blocks is searched again, by its other bits.
 _LONG_RUN = 4096
 _MIN_BITS_TO_SEARCH_AGAIN = 16
+_NAMES_AT_ONCE = 65_536
 
 Blocks = list[tuple[int, int]]  # (position of the lowest bit, width)
 ValuePairs = tuple[NDArray[np.uint64], NDArray[np.uint64]]
@@ -82,7 +83,7 @@ def group_rows(
     hash_columns: Sequence[NDArray[np.uint64]],
     key_columns: Sequence[Keys],
     radius: int = NEAR_DUPLICATE_RADIUS,
-) -> list[str]:
+) -> pa.DictionaryArray:
     """Name the leak group of every row: rows are joined by close hashes in any column, or an equal key in any column.
 
     Args:
@@ -97,13 +98,14 @@ def group_rows(
     if smallest_of_row.null_count:
         row = pc.index(pc.is_null(smallest_of_row), True).as_py()
         raise ValueError(f"row {row} has no key to group by; give every row at least its caption key.")
-    table = pa.table({"label": labels, "key": smallest_of_row}).group_by("label").aggregate([("key", "min")])
-    names = {
-        label: group_name(key)
-        for batch in table.to_batches()
-        for label, key in zip(batch["label"].to_pylist(), batch["key_min"].to_pylist(), strict=True)
-    }
-    return [names[label] for label in labels.tolist()]
+    _, codes = np.unique(labels, return_inverse=True)
+    # The first row of each group in the order of the keys; Arrow's group_by takes several times this memory.
+    by_key = pc.sort_indices(smallest_of_row).to_numpy()
+    _, firsts = np.unique(codes[by_key], return_index=True)
+    keys = smallest_of_row.take(pa.array(by_key[firsts]))
+    slices = (keys.slice(start, _NAMES_AT_ONCE).to_pylist() for start in range(0, len(keys), _NAMES_AT_ONCE))
+    names = pa.chunked_array([pa.array(map(group_name, part), pa.string()) for part in slices], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), names.combine_chunks())
 
 
 def duplicate_clusters(

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from .splits import Groups, number_values
@@ -52,19 +54,23 @@ class SplitAudit:
 
 
 def audit_splits(
-    splits: Sequence[str], groups: Groups, caption_keys: Sequence[str | None], sources: Sequence[str]
+    splits: Sequence[str],
+    groups: Groups,
+    caption_keys: Sequence[str | None] | pa.Array,
+    sources: Sequence[str] | pa.Array,
 ) -> SplitAudit:
     """Count rows and groups of splits and sources, and what crosses splits; a caption key of None is no caption."""
     lengths = [len(splits), len(groups), len(caption_keys), len(sources)]
     if len(set(lengths)) != 1:
         raise ValueError(f"columns have {lengths} rows; give one split, group, caption key and source for each row.")
     split_codes, split_names = number_values(splits)
-    source_codes, source_names = number_values(sources)
+    source_codes, source_names = number_values(_arrow(sources))
+    source_names = source_names.to_pylist()
     group_codes, group_names = number_values(groups)
     crossing_groups = _crossing(group_codes, split_codes, group_names)
-    has_key = np.fromiter((key is not None for key in caption_keys), np.bool_, len(caption_keys))
-    key_codes, key_names = number_values([key for key in caption_keys if key is not None])
-    crossing_keys = _crossing(key_codes, split_codes[has_key], key_names)
+    key_codes, key_names = number_values(_arrow(caption_keys))
+    has_key = key_codes >= 0
+    crossing_keys = _crossing(key_codes[has_key], split_codes[has_key], key_names)
     order = sorted(range(len(split_names)), key=lambda number: split_names[number])
     return SplitAudit(
         rows=len(splits),
@@ -91,8 +97,12 @@ def _facts(groups: NDArray[np.int64]) -> GroupFacts:
     return GroupFacts(rows=len(groups), groups=count, mean_group_rows=round(len(groups) / count, 4) if count else 0.0)
 
 
-def _crossing(values: NDArray[np.int64], splits: NDArray[np.int64], names: Sequence[str]) -> list[str]:
+def _crossing(values: NDArray[np.int64], splits: NDArray[np.int64], names: Any) -> list[str]:
     """Names of the values that lie in more than one split, sorted."""
     base = int(splits.max(initial=0)) + 1
     of_pair = np.unique(values * base + splits) // base
-    return sorted(names[value] for value in np.unique(of_pair[1:][of_pair[1:] == of_pair[:-1]]).tolist())
+    return sorted(str(names[value]) for value in np.unique(of_pair[1:][of_pair[1:] == of_pair[:-1]]).tolist())
+
+
+def _arrow(values: Sequence[str | None] | pa.Array) -> pa.Array | pa.ChunkedArray:
+    return values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, pa.string())

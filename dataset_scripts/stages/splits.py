@@ -5,11 +5,13 @@ A draw that prefers small groups is exact at once, but its test set is not like 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .split_draw import SplitDraw
@@ -20,7 +22,9 @@ HELD_OUT = ("test", "validation")
 TRAIN = SPLITS.index("train")
 _UNDECIDED = -1
 
-Groups = Sequence[str] | Sequence[int] | NDArray[np.int64]
+# Names by row, or their numbers. Arrow's are not turned into Python's, which take five times the memory.
+Groups = Sequence[Any] | NDArray[np.int64]  # of str or int, or an array of Arrow's
+_NAMES_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ def assign_splits(
 # Shapes: N rows, G groups
 def plan_splits(
     groups: Groups,
-    sources: Sequence[str],
+    sources: Sequence[str] | pa.Array,
     settings: SplitSettings,
     fixed_splits: Sequence[str | None] | None = None,
 ) -> SplitPlan:
@@ -139,8 +143,10 @@ def plan_splits(
     return _plan(split_of_group, codes, draw.sizes, fixed_splits, targets, [source_names[n] for n in sorted(exempt)])
 
 
-def number_values(values: Sequence[str] | Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.int64], Sequence[str]]:
-    """Return for every value the number of its name, and the names."""
+def number_values(values: Groups) -> tuple[NDArray[np.int64], Any]:
+    """Return for every value the number of its name, and the names; a null of Arrow's has the number -1."""
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return _number_arrow(values)
     if isinstance(values, np.ndarray):
         if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
             raise ValueError(f"groups are {values.dtype} of shape {values.shape}; an array must be integer, (N,).")
@@ -152,21 +158,44 @@ def number_values(values: Sequence[str] | Sequence[int] | NDArray[np.int64]) -> 
     return codes, [str(value) for value in numbers]
 
 
-def hash_order(names: Sequence[str], salt: str) -> NDArray[np.int64]:
+def _number_arrow(values: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.StringArray]:
+    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if isinstance(whole, pa.DictionaryArray):
+        return whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), whole.dictionary
+    # Sorted, because the table of a dictionary_encode takes several times the memory.
+    order = pc.sort_indices(whole).to_numpy()[: len(whole) - whole.null_count]
+    ordered = whole.take(pa.array(order))
+    is_new = np.ones(len(ordered), dtype=np.bool_)
+    is_new[1:] = pc.not_equal(ordered[1:], ordered[:-1]).to_numpy(zero_copy_only=False)
+    codes = np.full(len(whole), -1, dtype=np.int64)
+    codes[order] = np.cumsum(is_new) - 1
+    return codes, ordered.filter(pa.array(is_new))
+
+
+def _texts(names: Any) -> Iterator[str]:
+    """Names as Python's strings, some at a time."""
+    if not isinstance(names, pa.Array):
+        yield from names
+        return
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        yield from names.slice(start, _NAMES_AT_ONCE).to_pylist()
+
+
+def hash_order(names: Sequence[str] | pa.Array, salt: str) -> NDArray[np.int64]:
     """Return the positions of the names in the order of SHA-256(salt:name)."""
     digests = bytearray()
-    for name in names:
+    for name in _texts(names):
         digests += hashlib.sha256(f"{salt}:{name}".encode()).digest()[:16]
     halves = np.frombuffer(bytes(digests), dtype=">u8").reshape(-1, 2)
     return np.lexsort((halves[:, 1], halves[:, 0]))
 
 
-def _number_sources(sources: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
+def _number_sources(sources: Sequence[str] | pa.Array) -> tuple[NDArray[np.int64], list[str]]:
     """Number sources in the order of their names, because they are served in that order."""
     codes, names = number_values(sources)
-    ordered = sorted(names)
+    ordered = sorted(_texts(names))
     number_of = {name: number for number, name in enumerate(ordered)}
-    return np.array([number_of[name] for name in names], dtype=np.int64)[codes], ordered
+    return np.array([number_of[name] for name in _texts(names)], dtype=np.int64)[codes], ordered
 
 
 def _fixed_groups(

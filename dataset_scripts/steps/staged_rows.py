@@ -65,7 +65,7 @@ def column_names(path: Path) -> list[str]:
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     """Read some columns of a staged shard; pages are checked against their checksums."""
-    return pq.read_table(path, columns=list(columns), page_checksum_verification=True)
+    return pq.read_table(path, columns=list(columns), use_threads=False, page_checksum_verification=True)
 
 
 def iterate_rows(

@@ -1,6 +1,7 @@
 """Writes the shards of the dataset: rows gathered from staged shards, in the order of their shuffle key."""
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ Dataset = Literal["fusionrs", "rs5m"]
 # `datasets` reads a row group at a time, and so do shuffles that mix row groups.
 ROW_GROUP_ROWS = 100
 INDEX_FOLDER = "index"
+PLAN_FOLDER = "plan"
 _VERSION = 1
 
 
@@ -62,12 +64,13 @@ def features_of(dataset: Dataset, folder: str) -> Features:
 
 def _write_shard(step: WriteStep, task: Task) -> Result:
     inputs = task["inputs"]
-    count = ShardCount(rows_in=sum(len(piece["positions"]) for piece in inputs["pieces"]))
+    pieces = json.loads((step.work / inputs["plan"]["file"]).read_bytes())
+    count = ShardCount(rows_in=sum(len(piece["positions"]) for piece in pieces))
     features = features_of(step.dataset, inputs["folder"])
     path = step.output / inputs["folder"] / shard_name(inputs["split"], inputs["number"], inputs["shards"])
     rows = write_ordered(
         path,
-        _rows(step, inputs),
+        _rows(step, inputs["folder"], pieces),
         features.arrow_schema,
         order_by="shuffle_key",
         row_group_rows=ROW_GROUP_ROWS,
@@ -76,12 +79,12 @@ def _write_shard(step: WriteStep, task: Task) -> Result:
     return {"shard": task["shard"], **shard_result(path, step.output, rows, count.facts())}
 
 
-def _rows(step: WriteStep, inputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(step: WriteStep, folder: str, pieces: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     make = fusionrs_row if step.dataset == "fusionrs" else rs5m_row
-    is_index = inputs["folder"] == INDEX_FOLDER
+    is_index = folder == INDEX_FOLDER
     # The bytes of images are not even read for the index.
     columns = [name for name in STAGED_COLUMNS if not (is_index and name in IMAGE_BYTES)]
-    for piece in inputs["pieces"]:
+    for piece in pieces:
         rows = joined_rows(step.work, piece["files"], piece["positions"], columns)
         for staged, leak_group in zip(rows, piece["leak_groups"], strict=True):
             row = make(staged, leak_group)
