@@ -6,7 +6,7 @@ agree on them are compared.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 from math import comb
 from typing import Any
@@ -157,19 +157,35 @@ def keep_one_per_cluster(
         reason: why the others are left out.
         ranks: what a row is worth; only rows of a cluster's lowest rank can survive.
     """
-    codes = clusters if isinstance(clusters, np.ndarray) else _codes(clusters)
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], codes[order][1:] != codes[order][:-1]])) if len(order) else order
-    sizes = np.diff(np.append(starts, len(order)))
-    kept: list[int] = order[starts[sizes == 1]].tolist()
     rejects: list[Reject] = []
-    for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
-        rows = order[start : start + size].tolist()
+    for rows in _shared(clusters):
         best = rows if ranks is None else [row for row in rows if ranks[row] == ranks[rows].min()]
         survivor = best[choose_survivor([sources[row] for row in best], [identities[row] for row in best])]
-        kept.append(survivor)
         rejects += [Reject(row, reason, f"same as {identities[survivor]}") for row in rows if row != survivor]
-    return sorted(kept), sorted(rejects, key=lambda reject: reject.row)
+    rejects.sort(key=lambda reject: reject.row)
+    is_kept = np.ones(len(clusters), dtype=np.bool_)
+    is_kept[[reject.row for reject in rejects]] = False
+    return np.flatnonzero(is_kept).tolist(), rejects
+
+
+def _shared(clusters: NDArray[np.int64] | Keys) -> Iterable[list[int]]:
+    """Rows of the clusters that have more than one."""
+    if not isinstance(clusters, np.ndarray | pa.Array | pa.ChunkedArray):
+        first_of: dict[Any, int] = {}
+        rows_of: dict[int, list[int]] = {}
+        for row, key in enumerate(clusters):
+            if (first := first_of.setdefault(key, row)) != row:
+                rows_of.setdefault(first, [first]).append(row)
+        return rows_of.values()
+    codes = clusters if isinstance(clusters, np.ndarray) else _codes(clusters)
+    order = np.argsort(codes, kind="stable")
+    edges = np.flatnonzero(codes[order][1:] != codes[order][:-1]) + 1
+    starts, ends = np.append(0, edges), np.append(edges, len(order))
+    is_shared = ends - starts > 1
+    return (
+        order[start:end].tolist()
+        for start, end in zip(starts[is_shared].tolist(), ends[is_shared].tolist(), strict=True)
+    )
 
 
 def block_choices(bits: int, radius: int, matched_blocks: int) -> list[tuple[Blocks, Blocks]]:
