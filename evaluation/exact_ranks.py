@@ -6,6 +6,7 @@ Shapes: Q queries, G gallery entries, D width, R x C one block, P positive or do
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -119,20 +120,24 @@ def exact_ranks(
     sides = Sides(queries=queries, gallery=gallery, norms=(norms(queries, "queries"), norms(gallery, "gallery")))
     best = _best_positives(sides, positives, query_block, gallery_block)
     wide, high = min(gallery_block, len(gallery)), min(query_block, len(queries))
-    scores, flags = np.empty(high * wide, dtype=np.float32), np.empty((2, high * wide), dtype=np.bool_)
+    scores, flags = np.empty(high * wide, dtype=np.float32), np.empty((4, high * wide), dtype=np.bool_)
     ahead = np.zeros(len(queries), dtype=np.int64), np.zeros(len(gallery), dtype=np.int64)
     unit_queries = _unit(queries, sides.norms[0], gallery_block)
-    for columns in blocks(len(gallery), gallery_block):
-        entries = _unit(gallery[columns], sides.norms[1][columns], gallery_block)
-        for rows in blocks(len(queries), query_block):
-            shape = rows.stop - rows.start, columns.stop - columns.start
-            block, first, second = (room[: shape[0] * shape[1]].reshape(shape) for room in (scores, *flags))
-            np.matmul(unit_queries[rows], entries.T, out=block)
-            block[positives.inside(rows, columns)] = -np.inf
-            view = sides.block(rows, columns)
-            ahead[0][rows] += _ahead(block, (first, second), best[0][rows], view)
-            if both_ways:
-                ahead[1][columns] += _ahead(block.T, (first.T, second.T), best[1][columns], view.turned())
+    # NumPy counts with one core: the other one counts the other direction.
+    with ThreadPoolExecutor(1) as other:
+        for columns in blocks(len(gallery), gallery_block):
+            entries = _unit(gallery[columns], sides.norms[1][columns], gallery_block)
+            for rows in blocks(len(queries), query_block):
+                shape = rows.stop - rows.start, columns.stop - columns.start
+                block, *room = (whole[: shape[0] * shape[1]].reshape(shape) for whole in (scores, *flags))
+                np.matmul(unit_queries[rows], entries.T, out=block)
+                block[positives.inside(rows, columns)] = -np.inf
+                view = sides.block(rows, columns)
+                back = (block.T, (room[2].T, room[3].T), best[1][columns], view.turned())
+                counting = other.submit(_ahead, *back) if both_ways else None
+                ahead[0][rows] += _ahead(block, (room[0], room[1]), best[0][rows], view)
+                if counting is not None:
+                    ahead[1][columns] += counting.result()
     to_gallery, to_queries = (np.where(np.isinf(top), NEVER, count) for top, count in zip(best, ahead, strict=True))
     return to_gallery, to_queries if both_ways else to_queries[:0]
 
