@@ -19,6 +19,7 @@ from .report import ReportConfig, protocol_list, table, write_report
 from .run import RunConfig, run_benchmark
 from .score import ScoreConfig, score_bundle
 from .text_runs import CaptioningRun, TextAuditRun, VqaRun, run_texts
+from .translation import TranslationRun, evaluate_translation
 from .vqa_questions import HitUavQuestions, run_hit_uav_questions
 from .vqa_scene_questions import SceneQuestions, run_scene_questions
 
@@ -48,6 +49,7 @@ OF_TWO_WORDS: dict[tuple[str, str], Command] = {
     ("run", "captioning"): CaptioningRun,
     ("run", "vqa"): VqaRun,
     ("run", "text-audit"): TextAuditRun,
+    ("run", "translation"): TranslationRun,
     ("questions", "hit-uav"): HitUavQuestions,
     ("questions", "scenes"): SceneQuestions,
 }
@@ -76,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(config.results)
         case CaptioningRun() | VqaRun() | TextAuditRun():
             print(table(run_texts(config)))
+            print(config.results)
+        case TranslationRun():
+            print(table(evaluate_translation(config)))
             print(config.results)
         case ScoreConfig():
             print(table(score_bundle(config).metrics))

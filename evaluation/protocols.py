@@ -160,6 +160,17 @@ PROTOCOLS = (
             "words",
         ),
     ),
+    Protocol(
+        name="translation",
+        source="this project; SSIM of Wang and others (IEEE TIP 2004)",
+        says="Infrared made from RGB against the measured infrared: PSNR and SSIM, beside answers without a network.",
+        arrays="a translator and a built dataset of measured pairs (run only)",
+        headline=tuple(
+            f"{answer}/{name}"
+            for name in ("psnr", "ssim")
+            for answer in ("translated", "linear", "luminance", "constant")
+        ),
+    ),
 )
 
 

@@ -18,9 +18,9 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 SHOWN_CLASSES = 60
 
 # By the last part of a metric's name: what the literature prints as a number and not in percent.
-NUMBERS = frozenset(("rsu", "rda", "ras", "rmi", "cider", "cider_d", "words"))
+NUMBERS = frozenset(("rsu", "rda", "ras", "rmi", "cider", "cider_d", "words", "psnr", "ssim"))
 # Those with no upper end, which would flatten the shares beside them.
-UNBOUNDED = frozenset(("cider", "cider_d", "words"))
+UNBOUNDED = frozenset(("cider", "cider_d", "words", "psnr"))
 LABELS = {
     "rsu": "Rsu",
     "rda": "Rda",
@@ -34,6 +34,8 @@ LABELS = {
     "meteor": "METEOR",
     "meteor_exact_stem": "METEOR (exact, stem)",
     "fusionrs": "FusionRS",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
 }
 
 Entry = dict[str, Any]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_rstranslator import RSTranslatorConfig
@@ -25,7 +26,7 @@ class RSTranslatorOutput(ModelOutput):
     infrared: torch.Tensor | None = None
 
 
-class RSTranslatorBlock(nn.Module):
+class RSTranslatorBlock(GradientCheckpointingLayer):
     """Two normalised convolutions around which the input is carried."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_groups: int):
@@ -49,6 +50,7 @@ class RSTranslatorModel(LoudPreTrainedModel):
     main_input_name = "pixel_values"
     base_model_prefix = "translator"
     input_modalities = ("image",)
+    supports_gradient_checkpointing = True
     _no_split_modules = ["RSTranslatorBlock"]
     _can_compile_fullgraph = True
     hub_auto_map = {
@@ -101,6 +103,11 @@ class RSTranslatorModel(LoudPreTrainedModel):
         infrared = torch.sigmoid(logits.float())[..., :height, :width]  # (B, 1, H, W)
         loss = None if infrared_values is None else F.l1_loss(infrared, infrared_values.float())
         return RSTranslatorOutput(loss=loss, infrared=infrared)
+
+    def to_pixels(self, infrared: torch.Tensor) -> torch.Tensor:
+        """The pixels (int32) to save for images in [0, 1]: rounded counts of the sensor, clipped to their limits."""
+        low, high = self.config.output_limits
+        return (low + infrared.float().clamp(0, 1) * (high - low)).round().to(torch.int32)
 
     def _blocks(self, in_channels: int, out_channels: int) -> nn.Sequential:
         starts = [in_channels] + [out_channels] * (self.config.blocks_per_level - 1)

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 from modeling_rsclip import RSTranslatorConfig, RSTranslatorModel
 from modeling_rsclip.modeling_rstranslator import _pad_by_reflection
+from processing import RSImageProcessor
 
 TINY: dict[str, Any] = {"base_channels": 8, "max_channels": 16, "depth": 2, "norm_groups": 4}
 
@@ -146,11 +148,34 @@ def test_wrong_shapes_are_refused(shape: tuple[int, ...], target: tuple[int, ...
         ({"depth": 11}, "depth=11; it must lie in 0..10"),
         ({"base_channels": 0}, "base_channels=0; it must be at least 1"),
         ({"output_bits": 12}, "output_bits"),
+        ({"output_window": [0.0, 256.0]}, r"output_window=\[0.0, 256.0\]; it must be .* in 0..255, what output_bits=8"),
+        ({"output_window": [9.0, 9.0]}, "it must be a lower and a higher pixel value"),
+        ({"output_window": [9.0]}, "it must be a lower and a higher pixel value"),
+        ({"output_window": [0.0, float("nan")]}, "it must be a lower and a higher pixel value"),
+        ({"infrared_band": "sonar"}, "infrared_band"),
     ],
 )
 def test_impossible_configurations_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(StrictDataclassError, match=message):
         RSTranslatorConfig(**{**TINY, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, [0, 0, 128, 255, 255]),
+        ({"output_bits": 16}, [0, 0, 32768, 65535, 65535]),
+        ({"output_bits": 16, "output_window": [2000.0, 6000.0]}, [2000, 2000, 4000, 6000, 6000]),
+    ],
+)
+def test_pixels_are_rounded_counts_of_the_sensor(fields: dict[str, Any], wanted: list[int]) -> None:
+    assert build(**fields).to_pixels(torch.tensor([-0.5, 0.0, 0.50001, 1.0, 2.0])).tolist() == wanted
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_every_pixel_value_survives_the_way_through_0_to_1(bits: int) -> None:
+    levels = torch.arange(2**bits)
+    assert torch.equal(build(output_bits=bits).to_pixels(levels / (2**bits - 1)).long(), levels)
 
 
 def test_a_saved_model_loads_again_bit_for_bit_in_safetensors(tmp_path: Path) -> None:
@@ -197,6 +222,50 @@ def use_remotely(tmp_path: Path) -> Callable[[Path], dict[str, Any]]:
         return dict(torch.load(results))
 
     return use
+
+
+REMOTE_TRANSLATION = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class RefusePackages(MetaPathFinder):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] in ("modeling_rsclip", "processing", "dataset_scripts"):
+            raise ModuleNotFoundError(f"refused by the test: {fullname}", name=fullname)
+
+sys.meta_path.insert(0, RefusePackages())
+import numpy as np, torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel
+
+torch.set_num_threads(1)
+folder, rgb, results = sys.argv[1:]
+model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
+processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
+with torch.no_grad(), Image.open(rgb) as image:
+    infrared = model(**processor(images=image)).infrared
+Image.fromarray(model.to_pixels(infrared)[0, 0].numpy().astype(np.uint16)).save(results)
+"""
+
+
+def test_an_image_becomes_counts_of_the_sensor_on_a_machine_of_a_user(tmp_path: Path) -> None:
+    model = build(output_bits=16, output_window=[100.0, 4000.0])
+    model.save_pretrained(tmp_path / "translator")
+    plain = {"do_resize": False, "do_center_crop": False, "do_normalize": False}
+    RSImageProcessor(**plain, infrared_scaling={"rule": "window", "low": 100, "high": 4000}).save_pretrained(
+        tmp_path / "translator"
+    )
+    rgb = np.random.default_rng(0).integers(0, 256, (21, 33, 3), dtype=np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "rgb.png")
+    made = tmp_path / "infrared.png"
+    done = run_alone(tmp_path / "process", REMOTE_TRANSLATION, tmp_path / "translator", tmp_path / "rgb.png", made)
+    assert done.returncode == 0, done.stderr
+    with torch.no_grad():
+        ours = model.to_pixels(model(torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255).infrared)[0, 0]
+    with Image.open(made) as found:
+        assert found.mode == "I;16"
+        np.testing.assert_array_equal(np.asarray(found), ours.numpy())
+    assert ours.float().std() > 1
 
 
 def test_remote_code_gives_the_same_pixels_and_what_it_saves_loads_again(

@@ -55,7 +55,8 @@ class UNetTranslator:
             infrared = self._run([batch[row].rgb for row in padded])
             for row, unit in zip(rows, infrared, strict=False):  # the padding is dropped
                 if np.isfinite(unit).all():
-                    kept.append(encode_translated(row, quantise(unit, self.model.config.output_bits)))
+                    config = self.model.config
+                    kept.append(encode_translated(row, quantise(unit, config.output_bits, config.output_window)))
                 else:
                     rejects.append(not_finite(row, unit))
         return sorted(kept, key=lambda done: done.row), sorted(rejects, key=lambda reject: reject.row)
@@ -91,9 +92,12 @@ def reproducible(cpu_threads: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def quantise(unit: NDArray[np.float32], bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Bring [0, 1] to the whole range of 8 or 16 bits; what lies outside is clipped."""
-    whole = np.rint(np.clip(unit, 0.0, 1.0) * np.float32(2**bits - 1))
+def quantise(
+    unit: NDArray[np.float32], bits: int, window: Sequence[float] | None = None
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Bring [0, 1] to a window of pixel values, or to the whole range of 8 or 16 bits; what lies outside is clipped."""
+    low, high = window or (0.0, 2**bits - 1)
+    whole = np.rint(np.float32(low) + np.clip(unit, 0.0, 1.0) * np.float32(high - low))
     return whole.astype(np.uint8) if bits == 8 else whole.astype(np.uint16)
 
 
