@@ -96,18 +96,19 @@ def exact_duplicates(jpegs: Sequence[bytes]) -> Comparison:
 
     def mapped() -> int:
         seen: set[str] = set()
+
+        def is_first(row: Mapping[str, Any]) -> bool:
+            is_new = row["sha256"] not in seen
+            seen.add(row["sha256"])
+            return is_new
+
         hashed = dataset.map(
             lambda row: {"sha256": hashlib.sha256(row["image"]).hexdigest()},
             remove_columns=["image"],
             keep_in_memory=True,
             load_from_cache_file=False,
         )
-        kept = hashed.filter(
-            lambda row: not (row["sha256"] in seen or seen.add(row["sha256"])),
-            keep_in_memory=True,
-            load_from_cache_file=False,
-        )
-        return len(kept)
+        return len(hashed.filter(is_first, keep_in_memory=True, load_from_cache_file=False))
 
     return Comparison(
         name="exact_duplicates",

@@ -1,6 +1,7 @@
 """Captions of held-out rows: what the captioner says of RGB, infrared or the pair, beside what the references say."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,6 @@ def prompt(processor: RSCaptionerProcessor, shown: str, instruction: str) -> str
     return str(processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False))
 
 
-@torch.inference_mode()
 def caption(
     model: RSCaptionerForConditionalGeneration,
     processor: RSCaptionerProcessor,
@@ -44,19 +44,36 @@ def caption(
     max_new_tokens: int = 64,
 ) -> list[Caption]:
     """Greedy captions of every row. Rows keep their encoded images."""
-    text, captions = prompt(processor, shown, instruction), []
-    for start in tqdm(range(0, len(rows), batch_size), desc=f"caption {shown}", unit="batch"):
-        batch = [rows[index] for index in range(start, min(start + batch_size, len(rows)))]
+    return answer(model, processor, rows, shown, [instruction] * len(rows), batch_size, max_new_tokens)
+
+
+@torch.inference_mode()
+def answer(
+    model: RSCaptionerForConditionalGeneration,
+    processor: RSCaptionerProcessor,
+    rows: Sequence[dict[str, Any]] | Dataset,
+    shown: str,
+    instructions: Sequence[str],
+    batch_size: int = 32,
+    max_new_tokens: int = 64,
+) -> list[Caption]:
+    """Greedy answers, one to the instruction of each row. Rows keep their encoded images."""
+    if len(rows) != len(instructions):
+        raise ValueError(f"{len(rows)} rows and {len(instructions)} instructions; wanted one for each row.")
+    answers = []
+    for start in tqdm(range(0, len(rows), batch_size), desc=f"answer {shown}", unit="batch"):
+        places = range(start, min(start + batch_size, len(rows)))
+        batch = [rows[place] for place in places]
         inputs = processor(
             images=[[row["rgb"]["bytes"]] if shown != "infrared" else [] for row in batch],
             infrared=[[row["infrared"]["bytes"]] if shown != "rgb" else [] for row in batch],
-            text=[text] * len(batch),
+            text=[prompt(processor, shown, instructions[place]) for place in places],
         ).to(model.device)
         tokens = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-        answers = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        for row, answer in zip(batch, answers, strict=True):
-            captions.append(Caption(id=row["id"], shown=shown, instruction=instruction, text=answer.strip()))
-    return captions
+        texts = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for row, place, text in zip(batch, places, texts, strict=True):
+            answers.append(Caption(id=row["id"], shown=shown, instruction=instructions[place], text=text.strip()))
+    return answers
 
 
 def names(text: str, term: str) -> bool:

@@ -1,19 +1,41 @@
-"""Rows of FusionRS, from a folder or from the Hub, with their images still encoded."""
+"""Rows of FusionRS or RS5M, from a folder or from the Hub, with their images still encoded."""
 
 from pathlib import Path
 
-from datasets import Dataset, Image, load_dataset
+from datasets import Dataset, Image, load_dataset, load_dataset_builder
 
 
 def load_split(path: str, split: str) -> Dataset:
-    """Opens a split of a folder or Hub dataset; images stay encoded until a batch needs them."""
-    if Path(path).is_dir():
-        rows = load_dataset("parquet", data_files=shards(Path(path), split), split="train")
-    else:
+    """Opens a split of a folder or Hub dataset; images stay encoded until a batch needs them.
+
+    The rows are copied into the cache of `datasets`; of a dataset of Parquet files, those of this split only.
+    """
+    files = split_files(path, split)
+    if files is None:
         rows = load_dataset(path, split=split)
-    for column in ("rgb", "infrared"):
-        rows = rows.cast_column(column, Image(decode=False))
+    else:
+        rows = load_dataset("parquet", data_files=files, split="train")
+    for name, feature in rows.features.items():
+        if isinstance(feature, Image):
+            rows = rows.cast_column(name, Image(decode=False))
     return rows
+
+
+def split_files(path: str, split: str) -> list[str] | None:
+    """The Parquet files of a split, paths or addresses that name their commit; None where it is not of Parquet files.
+
+    Raises:
+        ValueError: there is no such split.
+    """
+    if Path(path).is_dir():
+        return shards(Path(path), split)
+    data_files = load_dataset_builder(path).config.data_files or {}
+    if not data_files:
+        return None
+    if split not in data_files:
+        raise ValueError(f"{path} has no split {split!r}, only {', '.join(sorted(map(str, data_files)))}.")
+    files = [str(file) for file in data_files[split]]
+    return files if all(file.endswith(".parquet") for file in files) else None
 
 
 def shards(folder: Path, split: str) -> list[str]:

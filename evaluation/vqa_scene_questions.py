@@ -44,14 +44,19 @@ def run_scene_questions(config: SceneQuestions) -> list[Question]:
     return questions
 
 
-def scene_questions(rows: Sequence[dict[str, Any]], seed: int = SEED) -> list[Question]:
+def scene_questions(rows: Sequence[dict[str, Any]], seed: int = SEED, classes: Sequence[str] = ()) -> list[Question]:
     """Up to four questions a row.
 
     The scene: which class, and whether it is a given class, once with its own and once with another, chosen by hash.
     The time: day or night, of rows whose infrared captions agree on one. Where fewer than two classes occur there is
     nothing to ask of the scene.
+
+    Args:
+        rows: `id`, `class_name` and `infrared_captions` of each.
+        seed: Part of the hash.
+        classes: The classes to choose from, in lower case; left out, those of the rows.
     """
-    classes = tuple(sorted({row["class_name"].lower() for row in rows if row["class_name"]}))
+    classes = tuple(classes) or tuple(sorted({row["class_name"].lower() for row in rows if row["class_name"]}))
     questions = []
     for row in rows:
         key, name = row["id"], (row["class_name"] or "").lower()

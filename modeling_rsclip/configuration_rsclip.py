@@ -8,6 +8,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .adapters_rsclip import check_adapter
+
 LOSS_PAIRS = ("rgb_text", "infrared_text", "infrared_infrared_text", "rgb_infrared", "fused_text")
 VISION_MODEL_TYPES = ("clip_vision_model", "siglip_vision_model")
 TEXT_MODEL_TYPES = ("clip_text_model", "siglip_text_model")
@@ -34,6 +36,8 @@ class RSCLIPConfig(PreTrainedConfig):
         text_pad_token_id: What SigLIP texts are padded with, where they are shorter than the tower was trained on;
             `None` refuses them. The tokenizer knows it, the towers' configurations often do not.
         initializer_range: Standard deviation of the fusion's new weights.
+        adapter: Adapters inside the towers that cannot be merged: `kind` (`bottleneck`, `prefix` or `unipelt`),
+            `towers`, `reduction`, `prefix_length`, `rank`, `alpha`; `None` for plain towers.
     """
 
     model_type = "rsclip"
@@ -56,6 +60,7 @@ class RSCLIPConfig(PreTrainedConfig):
     logit_bias_init_value: float | None = None
     text_pad_token_id: int | None = None
     initializer_range: float = 0.02
+    adapter: dict[str, Any] | None = None
 
     @property
     def embedding_dim(self) -> int:
@@ -70,6 +75,8 @@ class RSCLIPConfig(PreTrainedConfig):
         ):
             if config.model_type not in known:
                 raise ValueError(f"{name}.model_type is {config.model_type!r}; RSCLIP builds on one of {known}.")
+        if self.adapter is not None:
+            check_adapter(self.adapter, self.infrared_tower)
         unknown = set(self.loss_weights) - set(LOSS_PAIRS)
         if unknown:
             raise ValueError(f"loss_weights names {sorted(unknown)}; the pairs are {LOSS_PAIRS}.")

@@ -19,10 +19,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutp
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .configuration_rscaptioner import RSCaptionerConfig
+from .losses_rscaptioner import chunked_causal_loss
 from .pretrained_rsclip import LoudPreTrainedModel
 from .towers_rsclip import build_infrared_tower, build_tower, match_channels, start_from_rgb
 
 RGB, INFRARED, NO_IMAGE = 0, 1, -1
+LOSS_OPTIONS = ("num_items_in_batch", "ignore_index", "shift_labels")  # of transformers' losses
 
 
 @dataclass
@@ -130,6 +132,10 @@ class RSCaptionerModel(RSCaptionerPreTrainedModel):
             The tower's output; `pooler_output` is a list of N tensors (K, D).
         """
         modalities = _modality_per_image(image_modalities, pixel_values)
+        images = len(pixel_values)
+        if not images:  # a blank image that nobody sees: every parameter still gets its (zero) gradient
+            pixel_values = pixel_values.new_zeros(1, *pixel_values.shape[1:])
+            modalities = modalities.new_zeros(1)
         layer = self.config.vision_feature_layer
         if not kwargs.get("output_hidden_states"):
             kwargs["output_hidden_states"] = layer  # the tower keeps this one only
@@ -137,7 +143,8 @@ class RSCaptionerModel(RSCaptionerPreTrainedModel):
         patches = output.hidden_states[layer]  # (N, P, W)
         if self.config.vision_feature_select_strategy == "default":
             patches = patches[:, 1:]
-        output.pooler_output = list(self.projector(patches, modalities))
+        tokens = self.projector(patches, modalities)  # (N, K, D)
+        output.pooler_output = list(tokens) if images else [tokens[0, :0]]
         return output
 
     @can_return_tuple
@@ -329,7 +336,15 @@ class RSCaptionerForConditionalGeneration(RSCaptionerPreTrainedModel, Generation
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc]
     ) -> RSCaptionerCausalLMOutputWithPast:
-        """Next-token logits; `labels` (B, L) are -100 where no loss is wanted; the rest as in `RSCaptionerModel`."""
+        """Next-token logits, and the loss where labels are given; the rest as in `RSCaptionerModel`.
+
+        While training, the loss is computed in parts and the logits are left out, unless `logits_to_keep` asks for
+        some: held whole they would be most of a step's memory.
+
+        Args:
+            labels: Tokens (B, L), -100 where no loss is wanted.
+            logits_to_keep: How many last positions to return logits of, or which ones; 0 is all of them.
+        """
         outputs = self.model(
             input_ids=input_ids,
             pixel_values=pixel_values,
@@ -341,13 +356,19 @@ class RSCaptionerForConditionalGeneration(RSCaptionerPreTrainedModel, Generation
             mm_encoder_outputs=mm_encoder_outputs,
             **kwargs,
         )
-        keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self._logits(outputs.last_hidden_state[:, keep])
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(
-                logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
-            )
+        states = outputs.last_hidden_state  # (B, L, D)
+        loss = logits = None
+        in_parts = labels is not None and self.training and not torch.compiler.is_compiling()
+        asked_for_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
+        if not (in_parts and asked_for_all):
+            keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            logits = self._logits(states[:, keep])
+        vocabulary = self.config.text_config.vocab_size
+        if labels is not None and asked_for_all and logits is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=vocabulary, **kwargs)
+        elif labels is not None:
+            options = {name: kwargs[name] for name in LOSS_OPTIONS if name in kwargs}
+            loss = chunked_causal_loss(self._logits, states, labels, vocabulary, **options)
         return RSCaptionerCausalLMOutputWithPast(
             loss=loss,
             logits=logits,

@@ -10,10 +10,12 @@ from typing import Any, Unpack
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
+from .adapters_rsclip import add_adapters, init_adapters
 from .configuration_rsclip import RSCLIPConfig
 from .fusion_rsclip import ImageView, build_fusion, corrections
 from .losses_rsclip import pair_loss, weighted_mean
@@ -92,6 +94,7 @@ class RSCLIPPreTrainedModel(LoudPreTrainedModel):
             init.constant_(module.logit_bias, self.config.logit_bias_init_value)
         for parameter in corrections(module.fusion):
             init.zeros_(parameter)
+        init_adapters(module, self.config.initializer_range)
 
 
 class RSCLIPModel(RSCLIPPreTrainedModel):
@@ -109,7 +112,10 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
         text, vision = config.text_config, config.vision_config
         self.text_model = build_tower(text)
         self.vision_model = build_tower(vision)
+        self._adapt("text", self.text_model)
+        self._adapt("rgb", self.vision_model)
         self.infrared_model = build_infrared_tower(self.vision_model, config.infrared_tower, config.infrared_channels)
+        self._adapt("infrared", self.infrared_model)
 
         projected = config.projection_dim is not None
         width = config.embedding_dim
@@ -127,6 +133,11 @@ class RSCLIPModel(RSCLIPPreTrainedModel):
         if config.infrared_tower == "adapted":
             self.declare_shared("infrared_model", "vision_model")
         self.post_init()
+
+    def _adapt(self, name: str, tower: PreTrainedModel | None) -> None:
+        """Adds the adapters that the configuration names; an adapted infrared tower has the RGB tower's."""
+        if tower is not None and self.config.adapter is not None and name in self.config.adapter["towers"]:
+            add_adapters(tower, self.config.adapter)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.text_model.get_input_embeddings()

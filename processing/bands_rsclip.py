@@ -27,12 +27,14 @@ class Bands:
         valid: (H, W), False where the source says that there is no data; None when it says nothing.
         nodata: the value that the file itself declares as missing, if any.
         orientation: the EXIF orientation that was applied, 1 for none.
+        full_size: width and height of the upright image, where it was decoded at a part of them.
     """
 
     pixels: Array
     valid: Mask | None = None
     nodata: float | None = None
     orientation: int = 1
+    full_size: tuple[int, int] | None = None
 
 
 def decode_array(array: Array, name: str) -> Bands:

@@ -1,9 +1,9 @@
 """Conversations with RGB and infrared images: the default template, and what the content blocks hold."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 DEFAULT_CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -23,6 +23,77 @@ DEFAULT_CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{ 'ASSISTANT:' }}{%- endif -%}"
 )
+
+# Joins content blocks to a string, for the templates of language models, which know strings only.
+_BLOCKS_TO_TEXT = (
+    "{%- set flat = namespace(messages=[], text='') -%}"
+    "{%- for message in messages -%}"
+    "{%- set flat.text = message['content'] if message['content'] is string else '' -%}"
+    "{%- if message['content'] is not string -%}"
+    "{%- for block in message['content'] -%}"
+    "{%- if block['type'] == 'image' -%}{%- set flat.text = flat.text ~ '<image>\n' -%}"
+    "{%- elif block['type'] == 'infrared' -%}{%- set flat.text = flat.text ~ '<infrared>\n' -%}"
+    "{%- elif block['type'] == 'text' -%}{%- set flat.text = flat.text ~ block['text'] -%}"
+    "{%- else -%}{{ raise_exception('unknown content type ' ~ block['type']) }}"
+    "{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- endif -%}"
+    "{%- set flat.messages = flat.messages + [{'role': message['role'], 'content': flat.text}] -%}"
+    "{%- endfor -%}"
+    "{%- set messages = flat.messages -%}"
+)
+
+Render = Callable[..., str]
+
+
+class Piece(NamedTuple):
+    """A stretch of a rendered conversation; an answer is what the loss is of."""
+
+    text: str
+    is_answer: bool = False
+    is_ended: bool = False
+    """Whether the end-of-sequence token follows, which is then part of the answer."""
+
+
+def template_over_blocks(template: str) -> str:
+    """The chat template of a language model, made to take content blocks with images."""
+    return _BLOCKS_TO_TEXT + template
+
+
+def split_turns(render: Render, conversation: Sequence[dict[str, Any]], end: str) -> list[Piece]:
+    """Cut a conversation into what is given and what the assistant answers.
+
+    Each answer starts where a prompt to generate it would stop, and stops with the end-of-sequence token. What the
+    template writes after the last answer is left out: generation never gets there.
+
+    Args:
+        render: messages to text; `is_open` says whether the start of an answer follows them.
+        conversation: messages, the assistant's among them.
+        end: text of the end-of-sequence token.
+
+    Raises:
+        ValueError: if no message is the assistant's, or the template changes what it wrote of earlier messages.
+    """
+    pieces, written = list[Piece](), ""
+    last = max((place for place, message in enumerate(conversation) if message["role"] == "assistant"), default=-1)
+    if last < 0:
+        raise ValueError("a conversation to learn from has no message of the assistant; wanted at least one.")
+    for place, message in enumerate(conversation[: last + 1]):
+        if message["role"] != "assistant":
+            continue
+        opened = render(conversation[:place], is_open=True)
+        whole = render(conversation[: place + 1], is_open=False)
+        if not opened.startswith(written) or not whole.startswith(opened):
+            raise ValueError(
+                f"the chat template writes message {place} of a conversation differently once more follows, so that "
+                "its answers cannot be told apart. Use a template that only appends, or conversations of one answer."
+            )
+        answer, found, rest = whole[len(opened) :].rpartition(end)
+        if not found:
+            answer, rest = rest, ""
+        pieces += [Piece(opened[len(written) :]), Piece(answer, is_answer=True, is_ended=bool(found) or place == last)]
+        written = whole[: len(whole) - len(rest)]
+    return pieces
 
 
 def escape_placeholders(conversation: Any, placeholder: re.Pattern[str]) -> Any:

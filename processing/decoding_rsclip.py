@@ -14,9 +14,11 @@ from PIL import Image, ImageFile
 
 from .bands_rsclip import NAME_THE_BANDS, Array, Bands, Mask, decode_array, tensor_to_array
 from .image_checks_rsclip import BadImage, check_byte_count, check_compression, check_size
+from .jpeg_rsclip import choose_shrink, decode_jpeg, decode_plain_jpeg, plain_jpeg, shrink_draft
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 ORIENTATION_TAG = 0x0112
+TRANSPOSING = (5, 6, 7, 8)  # orientations that swap width and height
 TIFF_PHOTOMETRIC_TAG = 262
 TIFF_NODATA_TAG = 42113
 MAX_SOFT_ALPHA_FRACTION = 0.05
@@ -39,19 +41,22 @@ DECODER_ERRORS = (
 _WARNINGS_LOCK = threading.Lock()
 
 
-def decode(source: object, name: str) -> Bands:
+def decode(source: object, name: str, least_side: int | None = None) -> Bands:
     """Decode one image.
+
+    Args:
+        least_side: a JPEG may come at 1/2, 1/4 or 1/8 of its sides, as long as the short one keeps this many pixels.
 
     Raises:
         BadImage: whenever the pixels could not be trusted; the message names the image and the remedy.
     """
     match source:
         case Path():
-            return _decode_bytes(_read_file(source, name), name)
+            return _decode_bytes(_read_file(source, name), name, least_side)
         case bytes() | bytearray():
-            return _decode_bytes(bytes(source), name)
+            return _decode_bytes(bytes(source), name, least_side)
         case Image.Image():
-            return _decode_image(source, name, None)
+            return _decode_image(source, name, None, least_side)
         case torch.Tensor():
             return decode_array(tensor_to_array(source, name), name)
         case np.ndarray():
@@ -81,8 +86,11 @@ def _read_file(path: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
-def _decode_bytes(content: bytes, name: str) -> Bands:
+def _decode_bytes(content: bytes, name: str, least_side: int | None) -> Bands:
     check_byte_count(len(content), name)
+    plain = _decode_plain_jpeg(content, name, least_side)
+    if plain is not None:
+        return plain
     try:
         # The lock keeps threads from restoring one another's warning filters; only headers are read inside it.
         with _WARNINGS_LOCK, warnings.catch_warnings():
@@ -101,13 +109,25 @@ def _decode_bytes(content: bytes, name: str) -> Bands:
             "Convert the file. For a raster with more bands call `read_bands`.",
         ) from error
     with image:
-        return _decode_image(image, name, len(content))
+        return _decode_image(image, name, content, least_side)
 
 
-def _decode_image(image: Image.Image, name: str, byte_count: int | None) -> Bands:
+def _decode_plain_jpeg(content: bytes, name: str, least_side: int | None) -> Bands | None:
+    """Most JPEGs need nothing that Pillow finds out at a tenth of the cost of decoding them."""
+    header = plain_jpeg(content)
+    if header is None or ImageFile.LOAD_TRUNCATED_IMAGES:
+        return None
+    mode, size = header
+    check_size(*size, name)
+    check_compression(*size, len(content), name)
+    shrink = choose_shrink(size, least_side)
+    pixels = decode_plain_jpeg(content, mode, size, shrink)
+    return None if pixels is None else Bands(pixels, full_size=size if shrink > 1 else None)
+
+
+def _decode_image(image: Image.Image, name: str, content: bytes | None, least_side: int | None) -> Bands:
     check_size(*image.size, name)
-    if byte_count is None:
-        byte_count = _unread_byte_count(image)
+    byte_count = _unread_byte_count(image) if content is None else len(content)
     if byte_count is not None:
         check_compression(*image.size, byte_count, name)
     _refuse_lossy_layout(image, name)
@@ -126,8 +146,12 @@ def _decode_image(image: Image.Image, name: str, byte_count: int | None) -> Band
         )
     # Pillow turns a TIFF upright by itself and forgets its orientation.
     own_orientation = int(getattr(image, "tag_v2", {}).get(ORIENTATION_TAG, 1))
+    full_size, shrink = image.size, _shrink(image, content, least_side)
+    pixels = None if content is None else decode_jpeg(content, image, shrink)
     try:
-        image.load()
+        if pixels is None:
+            shrink_draft(image, shrink)
+            image.load()
         with _WARNINGS_LOCK, warnings.catch_warnings():
             warnings.simplefilter("error")
             orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
@@ -135,10 +159,17 @@ def _decode_image(image: Image.Image, name: str, byte_count: int | None) -> Band
         raise BadImage(
             name, "damaged", f"pixels that do not decode ({error})", "a whole file", "Fetch the file again."
         ) from error
-    bands = _split_alpha(image, name)
+    bands = _split_alpha(image, name) if pixels is None else Bands(pixels)
     valid = None if bands.valid is None else _turn(bands.valid, orientation)
     applied = orientation if own_orientation == 1 else own_orientation
-    return Bands(_turn(bands.pixels, orientation), valid, bands.nodata if nodata is None else nodata, applied)
+    nodata = bands.nodata if nodata is None else nodata
+    full_size = full_size[::-1] if orientation in TRANSPOSING else full_size
+    return Bands(_turn(bands.pixels, orientation), valid, nodata, applied, full_size if shrink > 1 else None)
+
+
+def _shrink(image: Image.Image, content: bytes | None, least_side: int | None) -> int:
+    """Only of files that are not decoded yet; what a caller opened may be decoded already."""
+    return choose_shrink(image.size, least_side) if content is not None and image.format == "JPEG" else 1
 
 
 def _unread_byte_count(image: Image.Image) -> int | None:

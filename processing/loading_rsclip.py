@@ -35,16 +35,18 @@ class LoadedImage:
         pixels: RGB (H, W, 3) uint8, or infrared (H, W) float32 in [0, 1], white hot.
         valid: (H, W), False where pixels were filled with the mean because there is no data; None when all are data.
         orientation: the EXIF orientation that was applied.
+        full_size: width and height, where the pixels were decoded at a part of them.
     """
 
     pixels: Array
     valid: Mask | None = None
     orientation: int = 1
+    full_size: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
-        return self.pixels.shape[1], self.pixels.shape[0]
+        """Width and height of the whole image."""
+        return self.full_size or (self.pixels.shape[1], self.pixels.shape[0])
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,25 @@ class Pair:
     infrared: LoadedImage | None
 
 
-def load_rgb(source: object, *, name: str | None = None, rgb_range: tuple[float, float] | None = None) -> LoadedImage:
+def load_rgb(
+    source: object,
+    *,
+    name: str | None = None,
+    rgb_range: tuple[float, float] | None = None,
+    least_side: int | None = None,
+) -> LoadedImage:
     """Load one colour or grey image as 8-bit RGB.
 
     Args:
         rgb_range: low and high that go to 0 and 255, for anything but uint8 and floats in 0..1.
+        least_side: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its sides, as long as the short one keeps this many
+            pixels: faster, and not the same pixels. Whole when not given.
 
     Raises:
         BadImage: if the right pixels cannot be had.
     """
     name = _full_name(source, name, "RGB image")
-    bands = decode(source, name)
+    bands = decode(source, name, least_side)
     pixels = _to_eight_bits(bands, rgb_range, name)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=-1)
@@ -73,7 +83,7 @@ def load_rgb(source: object, *, name: str | None = None, rgb_range: tuple[float,
     if valid is not None:
         pixels = pixels.copy()
         pixels[~valid] = np.rint(pixels[valid].mean(axis=0, dtype=np.float64)).astype(np.uint8)
-    return LoadedImage(pixels, valid, bands.orientation)
+    return LoadedImage(pixels, valid, bands.orientation, bands.full_size)
 
 
 def load_infrared(
@@ -118,12 +128,14 @@ def load_pair(
     size_mismatch: SizeMismatch = "refuse",
     rgb_name: str | None = None,
     infrared_name: str | None = None,
+    least_side: int | None = None,
 ) -> Pair:
     """Load an RGB image, an infrared image, or both; both come out on the same pixel grid or not at all.
 
     Args:
         scaling: the infrared rule; needed when `infrared` is given.
         size_mismatch: `resample_infrared` brings an infrared image of the same shape to the size of the RGB image.
+        least_side: see `load_rgb`; the infrared image is always decoded whole.
 
     Raises:
         BadImage: if one of the images is bad, or if the two do not show the same frame.
@@ -132,7 +144,7 @@ def load_pair(
         raise ValueError("Neither `rgb` nor `infrared` was given; pass at least one image.")
     if infrared is not None and scaling is None:
         raise ValueError("`infrared` was given without `scaling`; declare the rule, for example `dtype_range`.")
-    loaded_rgb = None if rgb is None else load_rgb(rgb, name=rgb_name, rgb_range=rgb_range)
+    loaded_rgb = None if rgb is None else load_rgb(rgb, name=rgb_name, rgb_range=rgb_range, least_side=least_side)
     loaded_infrared = None
     if infrared is not None and scaling is not None:
         loaded_infrared = load_infrared(
@@ -226,7 +238,7 @@ def _match_geometry(rgb: LoadedImage, infrared: LoadedImage, policy: SizeMismatc
             "one size for both images of a pair (or one shape, with `size_mismatch='resample_infrared'`)",
             "Register the two images, or drop the pair; unpaired images need `paired=False`.",
         )
-    height, width = rgb.pixels.shape[:2]
+    width, height = rgb.size
     pixels = torch.from_numpy(np.ascontiguousarray(infrared.pixels))[None, None]
     resampled = F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)[0, 0].clamp(0, 1).numpy()
     valid = None

@@ -11,7 +11,14 @@ import torch
 from transformers.image_processing_base import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from .chat_rscaptioner import DEFAULT_CHAT_TEMPLATE, escape_placeholders, images_in_chats
+from .chat_rscaptioner import (
+    DEFAULT_CHAT_TEMPLATE,
+    Piece,
+    escape_placeholders,
+    images_in_chats,
+    split_turns,
+    template_over_blocks,
+)
 from .image_checks_rsclip import BadImage
 
 RGB, INFRARED, NO_IMAGE = 0, 1, -1
@@ -29,7 +36,8 @@ class RSCaptionerProcessor(ProcessorMixin):  # type: ignore[misc]
         num_image_tokens: tokens per image; what the projector of the model returns.
         image_token: one token of the tokenizer.
         infrared_token: a placeholder in text; never reaches the tokenizer.
-        chat_template: a Jinja template over content blocks `image`, `infrared` and `text`.
+        chat_template: a Jinja template over content blocks `image`, `infrared` and `text`. Left out, it is made of
+            the tokenizer's own, and is `USER: … ASSISTANT: …` where the tokenizer has none.
     """
 
     def __init__(
@@ -46,10 +54,8 @@ class RSCaptionerProcessor(ProcessorMixin):  # type: ignore[misc]
                 f"num_image_tokens is {num_image_tokens}, image_token {image_token!r}, infrared_token "
                 f"{infrared_token!r}; wanted at least one token and two different placeholders."
             )
-        template = chat_template or DEFAULT_CHAT_TEMPLATE.replace("<image>", image_token).replace(
-            "<infrared>", infrared_token
-        )
         _check_end_of_sequence(tokenizer)
+        template = chat_template or _default_template(tokenizer, image_token, infrared_token)
         super().__init__(image_processor, tokenizer, chat_template=template)
         self.num_image_tokens = num_image_tokens
         self.image_token = image_token
@@ -97,18 +103,50 @@ class RSCaptionerProcessor(ProcessorMixin):  # type: ignore[misc]
         prompts = [text] if isinstance(text, str) else list(text)
         if not all(isinstance(prompt, str) for prompt in prompts):
             raise ValueError("`text` must be a string or a list of strings.")
+        if suffix is None:
+            return self._prepare([[Piece(prompt)] for prompt in prompts], images, infrared, kwargs, is_training=False)
+        answers = [suffix] if isinstance(suffix, str) else suffix
+        if len(prompts) != len(answers):
+            raise ValueError(f"{len(prompts)} prompts and {len(answers)} answers in `suffix`; wanted one for each.")
+        pieces = [
+            [Piece(prompt), Piece(_spaced(prompt, answer), is_answer=True, is_ended=True)]
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+        return self._prepare(pieces, images, infrared, kwargs, is_training=True)
+
+    def prepare_conversations(self, conversations: Sequence[Sequence[dict[str, Any]]], **kwargs: Any) -> BatchFeature:
+        """Prepare whole conversations for training, of any number of turns.
+
+        Images are content blocks, as in `apply_chat_template`. `labels` hold every answer of the assistant with its
+        end-of-sequence token, and ignore the rest. Otherwise as `__call__` with `suffix`.
+
+        Raises:
+            ValueError: if a conversation has no answer, or the chat template rewrites earlier messages.
+            BadImage: if an image is bad, naming the conversation and the image.
+        """
+
+        def render(messages: Sequence[dict[str, Any]], *, is_open: bool) -> str:
+            return str(self.apply_chat_template(messages, add_generation_prompt=is_open, tokenize=False))
+
+        end = str(self.tokenizer.eos_token)
+        pieces = [split_turns(render, conversation, end) for conversation in conversations]
+        images, infrared = (images_in_chats(conversations, kind) for kind in ("image", "infrared"))
+        return self._prepare(pieces, images, infrared, kwargs, is_training=True)
+
+    def _prepare(
+        self, samples: list[list[Piece]], images: Any, infrared: Any, kwargs: dict[str, Any], *, is_training: bool
+    ) -> BatchFeature:
         merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         side = kwargs.get("padding_side", kwargs.get("text_kwargs", {}).get("padding_side"))
-        settings = {**merged["text_kwargs"], "padding_side": side or ("left" if suffix is None else "right")}
-        modalities = [self._modalities(prompt) for prompt in prompts]
-        samples = self._split_images(images, infrared, modalities)
-        expanded = [self._placeholder.sub(self.image_token * self.num_image_tokens, prompt) for prompt in prompts]
-        if suffix is None:
-            data = self._tokenize_prompts(expanded, settings)
-        else:
-            data = self._tokenize_with_answers(expanded, [suffix] if isinstance(suffix, str) else suffix, settings)
+        settings = {**merged["text_kwargs"], "padding_side": side or ("right" if is_training else "left")}
+        modalities = [[kind for piece in pieces for kind in self._modalities(piece.text)] for pieces in samples]
+        shown = self._split_images(images, infrared, modalities)
+        expanded = [[self._expanded(piece) for piece in pieces] for pieces in samples]
+        if settings.get("add_special_tokens", True):
+            expanded = [self._without_second_start(pieces) for pieces in expanded]
+        data = self._label(expanded, settings) if is_training else self._tokenize(expanded, settings)
         self._refuse_cut_images(data["input_ids"], modalities)
-        data.update(self._pixels(samples, modalities, merged["images_kwargs"]))
+        data.update(self._pixels(shown, modalities, merged["images_kwargs"]))
         return BatchFeature(data, tensor_type=settings.get("return_tensors"))
 
     def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -123,6 +161,16 @@ class RSCaptionerProcessor(ProcessorMixin):  # type: ignore[misc]
     @property
     def _placeholder(self) -> re.Pattern[str]:
         return re.compile(f"{re.escape(self.infrared_token)}|{re.escape(self.image_token)}")
+
+    def _expanded(self, piece: Piece) -> Piece:
+        return piece._replace(text=self._placeholder.sub(self.image_token * self.num_image_tokens, piece.text))
+
+    def _without_second_start(self, pieces: list[Piece]) -> list[Piece]:
+        """Chat templates may write the start of sequence that the tokenizer adds anyway."""
+        start = self.tokenizer.bos_token
+        if not start or self.tokenizer.encode("a")[0] != self.tokenizer.bos_token_id:
+            return pieces
+        return [pieces[0]._replace(text=pieces[0].text.removeprefix(start)), *pieces[1:]]
 
     def _modalities(self, prompt: str) -> list[int]:
         return [INFRARED if found == self.infrared_token else RGB for found in self._placeholder.findall(prompt)]
@@ -170,21 +218,14 @@ class RSCaptionerProcessor(ProcessorMixin):  # type: ignore[misc]
         streams = {RGB: iter(values.get("pixel_values", ())), INFRARED: iter(values.get("infrared_values", ()))}
         return [next(streams[kind]).expand(3, -1, -1) for kind in order]
 
-    def _tokenize_prompts(self, prompts: list[str], settings: dict[str, Any]) -> dict[str, Any]:
-        return dict(self.tokenizer(prompts, **settings))
+    def _tokenize(self, samples: list[list[Piece]], settings: dict[str, Any]) -> dict[str, Any]:
+        return dict(self.tokenizer([pieces[0].text for pieces in samples], **settings))
 
-    def _tokenize_with_answers(
-        self, prompts: list[str], answers: Sequence[str], settings: dict[str, Any]
-    ) -> dict[str, Any]:
-        if len(prompts) != len(answers):
-            raise ValueError(f"{len(prompts)} prompts and {len(answers)} answers in `suffix`; wanted one for each.")
+    def _label(self, samples: list[list[Piece]], settings: dict[str, Any]) -> dict[str, Any]:
+        """Tokens and labels; each piece is tokenized alone, as its prompt is for generation."""
         rows, labels = [], []
-        for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-            spaced = answer if prompt[-1:].isspace() or answer[:1].isspace() else f" {answer}"
-            prompt_ids = self.tokenizer(prompt, add_special_tokens=settings.get("add_special_tokens", True))
-            answer_ids = self.tokenizer(spaced, add_special_tokens=False)["input_ids"]
-            row = prompt_ids["input_ids"] + answer_ids + [self.tokenizer.eos_token_id]
-            label = [IGNORED_LABEL] * len(prompt_ids["input_ids"]) + row[len(prompt_ids["input_ids"]) :]
+        for index, pieces in enumerate(samples):
+            row, label = self._label_pieces(pieces, settings.get("add_special_tokens", True))
             if settings.get("truncation") and settings.get("max_length"):
                 row, label = row[: settings["max_length"]], label[: settings["max_length"]]
             if all(value == IGNORED_LABEL for value in label):
@@ -202,6 +243,16 @@ class RSCaptionerProcessor(ProcessorMixin):  # type: ignore[misc]
         ]
         return data
 
+    def _label_pieces(self, pieces: list[Piece], add_start: bool) -> tuple[list[int], list[int]]:
+        row: list[int] = []
+        label: list[int] = []
+        for piece in pieces:
+            ids = self.tokenizer(piece.text, add_special_tokens=add_start and not row)["input_ids"]
+            ids += [self.tokenizer.eos_token_id] * piece.is_ended
+            row += ids
+            label += ids if piece.is_answer else [IGNORED_LABEL] * len(ids)
+        return row, label
+
     def _refuse_cut_images(self, input_ids: Any, modalities: list[list[int]]) -> None:
         for index, (row, order) in enumerate(zip(input_ids, modalities, strict=True)):
             found = [int(token) for token in row].count(self.image_token_id)
@@ -217,6 +268,17 @@ class RSCaptionerProcessor(ProcessorMixin):  # type: ignore[misc]
         """RGB and infrared images of the content blocks, one list per conversation."""
         images, infrared = (images_in_chats(conversations, kind) for kind in ("image", "infrared"))
         return images, [], [], {"infrared": infrared} if any(infrared) else {}
+
+
+def _default_template(tokenizer: Any, image_token: str, infrared_token: str) -> str:
+    template = DEFAULT_CHAT_TEMPLATE
+    if isinstance(getattr(tokenizer, "chat_template", None), str):
+        template = template_over_blocks(tokenizer.chat_template)
+    return template.replace("<image>", image_token).replace("<infrared>", infrared_token)
+
+
+def _spaced(prompt: str, answer: str) -> str:
+    return answer if prompt[-1:].isspace() or answer[:1].isspace() else f" {answer}"
 
 
 def _single_token_id(tokenizer: Any, token: str) -> int:

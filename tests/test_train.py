@@ -33,7 +33,7 @@ from train.clip_presets import CLIP_PRESETS
 from train.data_order import DataOrder, RankBatches
 from train.draw import draw
 from train.engine_config import OptimConfig
-from train.loop import cosine_with_warmup, make_optimizer
+from train.optimizer import cosine_with_warmup, make_optimizer
 
 SIZE = TowerSize(image_size=32, width=32, vision_layers=2, text_layers=1, heads=2, vocabulary=400)
 

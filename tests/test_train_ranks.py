@@ -1,76 +1,23 @@
 """Several processes train what one process trains; a resumed run is the uninterrupted one."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from launched_runs import ROOT, assert_same_run, finish, launch, ranks_of
 from simulated_dataset import build_simulated
 from train_ranks import CASES
 
-ROOT = Path(__file__).parents[1]
-SMALL = {
-    "model.size.image-size": 32,
-    "model.size.width": 32,
-    "model.size.vision-layers": 1,
-    "model.size.text-layers": 1,
-    "model.size.heads": 2,
-    "model.size.vocabulary": 400,
-    "optim.batch-size": 9,
-    "optim.steps": 9,
-    "optim.warmup-steps": 2,
-}
 STOPPED = 143
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_simulated(tmp_path_factory.mktemp("data") / "fusionrs", 40, seed=5)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "MASTER_PORT": str(free_port()),
-        "ACCELERATE_USE_CPU": "true",
-    }
-
-
-def ranks_of(command: list[str], ranks: int, **options: object) -> list[subprocess.Popen]:
-    shared = environment()
-    return [
-        subprocess.Popen(
-            [*command, str(rank), str(ranks)] if "train_ranks" in command[1] else command,
-            env={
-                **shared,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(ranks),
-                "MASTER_ADDR": "127.0.0.1",
-            },
-            **options,
-        )
-        for rank in range(ranks)
-    ]
-
-
-def finish(processes: list[subprocess.Popen], expected: int = 0) -> None:
-    assert [process.wait(timeout=240) for process in processes] == [expected] * len(processes)
 
 
 @pytest.mark.slow
@@ -93,25 +40,6 @@ def test_gradients_of_two_three_and_four_ranks_are_those_of_one(tmp_path: Path) 
                 assert error < 1e-12, (case, ranks, name, float(error))
 
 
-def launch(data: Path, output: Path, ranks: int, *options: str, workers: int = 0) -> list[subprocess.Popen]:
-    small = [part for name, value in SMALL.items() for part in (f"--{name}", str(value)) if f"--{name}" not in options]
-    arguments = ["--data.path", str(data), "--data.workers", str(workers), "--output", str(output), *options]
-    return ranks_of(
-        [sys.executable, "-m", "train.train_clip", "debug", *small, *arguments],
-        ranks,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def weights(output: Path) -> dict[str, torch.Tensor]:
-    return load_file(output / "model" / "model.safetensors")
-
-
-def losses(output: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (output / "log.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("ranks", "workers"), [(1, 2), (2, 0), (3, 0)])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
@@ -125,9 +53,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
         (cut / path).unlink()
     (cut / "checkpoints" / "step-000000008" / "model.safetensors").write_bytes(b"cut off")
     finish(launch(data, cut, ranks, "--save.deterministic", "--save.resume", workers=workers))
-    assert losses(cut) == losses(whole)
-    assert weights(cut).keys() == weights(whole).keys()
-    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(cut).items())
+    assert_same_run(cut, whole)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .engine_config import DataConfig, OptimConfig, SaveConfig
+from .engine_config import DataConfig, LogConfig, OptimConfig, SaveConfig, ValidationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,28 @@ class LanguageModelSize:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters of every linear layer of the language model."""
+
+    rank: int = 16
+    """Rank."""
+    alpha: int = 32
+    """The adapters' output is scaled by alpha / rank."""
+    dropout: float = 0.05
+    """Dropout before the adapters."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(f"lora.rank={self.rank} must be at least 1, lora.dropout={self.dropout} in [0, 1).")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaptionerModelConfig:
     """What to train."""
 
+    captioner: Path | None = None
+    """Captioner to go on from, such as the model/ of a first stage; its clip, language_model, size and
+    projector_reduction stay as they are."""
     clip: Path = Path("runs/clip/model")
     """RSCLIP folder whose image towers the captioner starts from."""
     language_model: str | None = None
@@ -35,10 +54,51 @@ class CaptionerModelConfig:
     """Size of a random language model; unused with `language_model`."""
     projector_reduction: int = 2
     """Side of the square of patches that becomes one token."""
+    tune: Literal["full", "lora", "qlora", "none"] = "full"
+    """What of the language model is trained, beside the projector: all of it, adapters, adapters on weights of four
+    bits (needs bitsandbytes), or nothing."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """The adapters."""
     freeze_towers: bool = True
     """Keep the image towers as they are."""
-    freeze_language_model: bool = False
-    """Keep the language model as it is, and train the projector only."""
+
+    def __post_init__(self) -> None:
+        if self.tune in ("lora", "qlora") and not self.freeze_towers:
+            raise ValueError(
+                f"model.tune={self.tune!r} trains adapters and the projector; the image towers stay as they are. Leave "
+                "model.freeze-towers on, or choose model.tune full."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """How often a row becomes which task; weights of a row's possible tasks add up to one."""
+
+    scene: float = 1.0
+    """Describe the scene: a caption of the row."""
+    infrared: float = 1.0
+    """Describe what the infrared shows: an infrared caption of the row, where it has one."""
+    question: float = 0.0
+    """Answer a question that the row proves: scene class, time of day, what is bright or dark."""
+    instruction: float = 0.0
+    """Replay a row of `instructions` in place of the row, so that the language model keeps what it knew."""
+    instructions: Path | None = None
+    """JSON-lines file of text: {"prompt": …, "answer": …} or {"messages": [{"role": …, "content": …}, …]}."""
+    infrared_of_rgb: bool = False
+    """Ask for what the infrared shows where only RGB is shown too: a control, whose answers are guesses."""
+
+    def __post_init__(self) -> None:
+        weights = (self.scene, self.infrared, self.question, self.instruction)
+        if min(weights) < 0 or not self.scene + self.question + self.instruction:
+            raise ValueError(
+                f"task weights are scene={self.scene}, infrared={self.infrared}, question={self.question}, "
+                f"instruction={self.instruction}; none may be negative, and one that every row can be must be positive."
+            )
+        if (self.instruction > 0) != (self.instructions is not None):
+            raise ValueError(
+                f"task.instruction={self.instruction} and task.instructions={self.instructions}: a weight needs a "
+                "file, and a file a weight."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +106,17 @@ class CaptionerConfig:
     """A run of `train.train_captioner`."""
 
     output: Path = Path("runs/captioner")
-    """Folder of the run: model/, log.jsonl, run.json."""
+    """Folder of the run: model/, log.jsonl, run.json, and adapter/ where adapters were trained."""
     seed: int = 0
     """Seed of weights, order, captions and image choice."""
     inputs: tuple[Literal["rgb", "infrared", "pair"], ...] = ("pair", "pair", "rgb", "infrared")
     """What a row shows the captioner, drawn at random; repeated entries are drawn more often."""
     data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
     model: CaptionerModelConfig = field(default_factory=CaptionerModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     save: SaveConfig = field(default_factory=SaveConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     overwrite: bool = False
     """Replace an earlier run in the same folder."""

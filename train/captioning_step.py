@@ -34,13 +34,32 @@ def captioning_step(accelerator: Accelerator, model: nn.Module, batch: Batch, ch
 
 
 def split_rows(batch: Batch, chunks: int) -> list[Batch]:
-    """Cut the rows of a batch into parts that differ by one row at most; images follow the rows that show them."""
+    """Cut a batch into parts of rows of similar length, each as long as its own longest row.
+
+    Which rows a step has does not change, nor does its loss: rows move between the parts of a step only. Parts differ
+    by one row at most; one without a row of its own repeats a row without its labels, so that every process has as many
+    parts. Images follow the rows that show them.
+    """
     if chunks == 1:
         return [batch]
-    pieces = {name: value.tensor_split(chunks) for name, value in batch.items() if name != "pixel_values"}
-    parts = [{name: piece[number] for name, piece in pieces.items()} for number in range(chunks)]
+    lengths = batch["attention_mask"].sum(dim=1)
+    order = lengths.argsort(stable=True)
+    return [_part(batch, rows) if len(rows) else _nothing(batch) for rows in order.tensor_split(chunks)]
+
+
+def _part(batch: Batch, rows: torch.Tensor) -> Batch:
+    """Some rows without the columns that pad all of them."""
+    part = {name: value[rows] for name, value in batch.items() if name != "pixel_values"}
+    used = part["attention_mask"].any(dim=0)
+    for name in ("input_ids", "attention_mask", "labels"):
+        part[name] = part[name][:, used]
     if "pixel_values" in batch:
-        images = [int((part["image_modalities"] != NO_IMAGE).sum()) for part in parts]
-        for part, values in zip(parts, batch["pixel_values"].split(images), strict=True):
-            part["pixel_values"] = values
-    return parts
+        images = (batch["image_modalities"] != NO_IMAGE).sum(dim=1)
+        per_row = batch["pixel_values"].split(images.tolist())
+        part["pixel_values"] = torch.cat([per_row[row] for row in rows.tolist()])
+    return part
+
+
+def _nothing(batch: Batch) -> Batch:
+    part = _part(batch, torch.zeros(1, dtype=torch.long, device=batch["labels"].device))
+    return {**part, "labels": torch.full_like(part["labels"], IGNORED)}

@@ -65,7 +65,7 @@ def save_checkpoint(folder: Path, step: int, writers: Writers, *, keep: int = 2)
             raise CheckpointDiskFullError(
                 errno.ENOSPC,
                 f"no space is left to write checkpoint {final.name} in {folder}. Checkpoints before it are whole: free "
-                "some space and run the same command with --resume",
+                "some space and run the same command with --save.resume.",
             ) from error
         raise
     _prune(folder, keep, newest=final)

@@ -1,10 +1,13 @@
 """Builds the CLIP of a run and its processor, from a source or from random weights."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
 from modeling_rsclip import RSCLIPConfig, RSCLIPModel, import_clip
@@ -15,11 +18,15 @@ from .captions import all_captions
 from .clip_config import ClipModelConfig, TowerSize
 from .vocabulary import learn_clip_tokenizer
 
+# ORG/NAME of a Hub repository, and the path of a checkpoint in it.
+HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:/([\w./-]+\.(?:pt|pth|bin|safetensors)))?")
+
 
 def build_clip(config: ClipModelConfig, rows: Dataset) -> tuple[RSCLIPModel, RSCLIPProcessor]:
     """The model and processor to train."""
     fields: dict[str, Any] = {
         "infrared_tower": config.infrared_tower,
+        "infrared_channels": config.infrared_channels,
         "fusion": config.fusion,
         "loss": config.loss,
         "loss_weights": {name: float(name in config.pairs) for name in LOSS_PAIRS},
@@ -28,12 +35,39 @@ def build_clip(config: ClipModelConfig, rows: Dataset) -> tuple[RSCLIPModel, RSC
         fields["logit_bias_init_value"] = -10.0  # SigLIP's start: at first nearly every pair is a negative
     if config.source is None:
         return _small_clip(config.size, rows, fields)
-    if _is_rsclip(config.source):
-        model = RSCLIPModel.from_pretrained(config.source)
+    source = find_source(config.source)
+    if _is_rsclip(source):
+        model = RSCLIPModel.from_pretrained(source)
         model.config.loss_weights = fields["loss_weights"]
-        return model, RSCLIPProcessor.from_pretrained(config.source)
-    model = import_clip(config.source, activation=config.activation, **fields)
-    return model, _imported_processor(config.source, config, model)
+        return model, RSCLIPProcessor.from_pretrained(source)
+    model = import_clip(source, activation=config.activation, **fields)
+    return model, _imported_processor(source, config, model)
+
+
+def find_source(source: str | Path) -> Path:
+    """The folder or file of a source; what is not here comes from the Hub, or from its cache.
+
+    Raises:
+        FileNotFoundError: the source is neither here nor on the Hub, or the Hub cannot be reached.
+    """
+    if Path(source).exists():
+        return Path(source)
+    named = HUB_NAME.fullmatch(str(source))
+    if named is None:
+        raise FileNotFoundError(
+            f"model.source {str(source)!r} does not exist here, and is no Hub id (ORG/NAME, or ORG/NAME/FILE.pt for a "
+            "file of it). Check the path."
+        )
+    repository, file = named.groups()
+    try:
+        if file is not None:
+            return Path(hf_hub_download(repository, file))
+        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, EntryNotFoundError, OSError) as error:
+        raise FileNotFoundError(
+            f"model.source {str(source)!r} does not exist here and cannot be had from the Hub ({error}). Give "
+            "`--model.source` a folder or file that is here, or check the id and the network."
+        ) from error
 
 
 def _is_rsclip(source: Path) -> bool:
@@ -72,10 +106,13 @@ def _small_clip(size: TowerSize, rows: Dataset, fields: dict[str, Any]) -> tuple
 
 def _imported_processor(source: Path, config: ClipModelConfig, model: RSCLIPModel) -> RSCLIPProcessor:
     vision = model.config.vision_config
-    return import_processor(
+    imported = import_processor(
         source,
         image_size=vision.image_size,
         infrared_channels=vision.num_channels if config.infrared_tower == "shared" else model.config.infrared_channels,
         tokenizer=config.tokenizer,
         siglip=vision.model_type.startswith("siglip"),
     )
+    # Tokenizers come with a limit of their own, or none; the tower's counts, and texts are kept within it.
+    tokens = model.config.text_config.max_position_embeddings
+    return RSCLIPProcessor(imported.image_processor, imported.tokenizer, imported.text_padding, tokens)

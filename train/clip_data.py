@@ -1,4 +1,4 @@
-"""Rows of FusionRS to batches for the CLIP: one caption per row and epoch, the images that the trained pairs need."""
+"""Rows of FusionRS and RS5M to batches for the CLIP: the texts and images that the trained pairs need."""
 
 import hashlib
 from typing import Any
@@ -7,7 +7,11 @@ import torch
 
 from processing import RSCLIPProcessor
 
-from .draw import draw, pick
+from .clip_config import AugmentationConfig, ClipConfig, TextConfig
+from .clip_images import SCALED_INFRARED, RowImages, placeholder, squared, stacked_presence
+from .clip_rows import row_texts
+from .draw import draw
+from .text_choice import Fitted, choose_kind, draw_parts, fit_text
 
 
 def text_key(text: str) -> int:
@@ -22,28 +26,101 @@ def _keys(texts: list[str]) -> torch.Tensor:
 class ClipBatches:
     """Rows to the inputs of RSCLIP that the trained pairs need."""
 
-    def __init__(self, processor: RSCLIPProcessor, seed: int, modality_dropout: float, pairs: tuple[str, ...]):
+    def __init__(
+        self,
+        processor: RSCLIPProcessor,
+        seed: int,
+        modality_dropout: float,
+        pairs: tuple[str, ...],
+        text: TextConfig | None = None,
+        augmentation: AugmentationConfig | None = None,
+        infrared_view: Any = "rows",
+        caption_kinds: tuple[str, ...] = ("preferred",),
+    ):
         self.processor, self.seed, self.modality_dropout = processor, seed, modality_dropout
         self.infrared = any("infrared" in pair or "fused" in pair for pair in pairs)
         self.infrared_text = "infrared_infrared_text" in pairs
+        self.text = text if text is not None else TextConfig()
+        self.caption_kinds, self.infrared_view = caption_kinds, infrared_view
+        augmentation = augmentation if augmentation is not None else AugmentationConfig()
+        images = processor.image_processor
+        self.images = RowImages(images, infrared_view if self.infrared else None, augmentation, seed)
+        self.settings = {**SCALED_INFRARED, **(squared(images) if augmentation.crop_area < 1 else {})}
+        limit = processor.max_text_length
+        self.text_tokens = int(limit if limit is not None else processor.tokenizer.model_max_length)
+
+    @classmethod
+    def of(cls, processor: RSCLIPProcessor, config: ClipConfig) -> "ClipBatches":
+        """The batches that a configuration describes."""
+        return cls(
+            processor,
+            config.seed,
+            config.modality_dropout,
+            config.model.pairs,
+            config.text,
+            config.augmentation,
+            config.data.infrared_view,
+            config.data.caption_kinds,
+        )
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         generators = [draw(self.seed, row["epoch"], row["id"]) for row in rows]
-        inputs: dict[str, Any] = {"images": [row["rgb"]["bytes"] for row in rows]}
-        inputs["text"] = [pick(row["captions"], generator) for row, generator in zip(rows, generators, strict=True)]
-        extra: dict[str, Any] = {"caption_keys": _keys([row["caption_key"] for row in rows])}
-        if self.infrared:
-            inputs["infrared"] = [row["infrared"]["bytes"] for row in rows]
+        views = [self.images(row) for row in rows]
+        inputs: dict[str, Any] = {"images": [view.rgb for view in views]}
+        inputs["text"], keys, cut = self._texts(rows, generators, self.text.scene, "text.scene")
+        extra: dict[str, Any] = {"caption_keys": keys}
         if self.infrared_text:
-            texts = [
-                pick(row["infrared_captions"] or [""], generator)
-                for row, generator in zip(rows, generators, strict=True)
-            ]
-            inputs["infrared_text"] = texts
-            extra["infrared_caption_keys"] = _keys(texts)
+            texts, keys, cut_too = self._texts(rows, generators, self.text.infrared, None)
+            inputs["infrared_text"], cut = texts, cut | cut_too
+            extra["infrared_caption_keys"] = keys
             extra["infrared_text_present"] = torch.tensor([bool(text) for text in texts])
+        extra["text_shortened"] = cut
         if self.modality_dropout:
             dice = torch.stack([torch.rand(2, generator=generator) for generator in generators])
             dropped, rgb = dice[:, 0] < self.modality_dropout, dice[:, 1] < 0.5
             extra["image_present"], extra["infrared_present"] = ~(dropped & rgb), ~(dropped & ~rgb)
-        return {**self.processor(**inputs), **extra}
+        if self.infrared and self.infrared_view != "rgb_duplicate":
+            inputs["infrared"] = [
+                view.infrared if view.infrared is not None else placeholder(view.rgb) for view in views
+            ]
+            self._mark_rows_without_infrared(extra, stacked_presence(views))
+        batch = {**self.processor(**inputs, **self.settings), **extra}
+        if self.infrared and self.infrared_view == "rgb_duplicate":
+            batch["infrared_values"] = batch["pixel_values"].clone()
+        return batch
+
+    def _texts(
+        self,
+        rows: list[dict[str, Any]],
+        generators: list[torch.Generator],
+        choices: tuple[str, ...],
+        needed: str | None,
+    ) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+        """Texts, their keys, and which of them had to be shortened; empty where a row has none and none is needed."""
+        found, keys = [], []
+        for row, generator in zip(rows, generators, strict=True):
+            kind = choose_kind(choices, generator)
+            parts = draw_parts(row_texts(row, self.caption_kinds), kind, generator)
+            if needed and not parts:
+                raise ValueError(
+                    f"row {row['id']!r} has no infrared caption, and {needed} asks for one; add conventional or mixed "
+                    "to the choices, or drop such rows."
+                )
+            fitted = fit_text(parts, self._count_tokens, self.text_tokens) if parts else Fitted("")
+            found.append(fitted)
+            # Equal scenes share a key even where their captions differ; other texts are equal by their words alone.
+            keys.append(row["caption_key"] if kind == "conventional" else fitted.text)
+        return [item.text for item in found], _keys(keys), torch.tensor([bool(item.left_out) for item in found])
+
+    def _count_tokens(self, text: str) -> int:
+        return len(self.processor.tokenizer(text, truncation=False, padding=False, verbose=False)["input_ids"])
+
+    @staticmethod
+    def _mark_rows_without_infrared(extra: dict[str, Any], present: torch.Tensor) -> None:
+        """Rows without infrared are marked; where modality dropout took their RGB image, they keep it."""
+        if present.all():
+            return
+        dropped = extra.get("infrared_present")
+        extra["infrared_present"] = present if dropped is None else present & dropped
+        if "image_present" in extra:
+            extra["image_present"] = extra["image_present"] | ~present

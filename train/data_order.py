@@ -5,7 +5,9 @@ An epoch is a permutation of all rows, cut into steps that differ by one row at 
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from .draw import draw
@@ -28,11 +30,16 @@ class DataOrder:
         self._epoch = -1
         self._order: list[int] = []
 
+    def permutation(self, epoch: int) -> list[int]:
+        """All rows in the order of an epoch."""
+        order: list[int] = torch.randperm(self.rows, generator=draw(self.seed, "order", epoch)).tolist()
+        return order
+
     def rows_of_step(self, step: int) -> list[RowOfEpoch]:
         """The (epoch, row) pairs of a step, of all processes together."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._order = torch.randperm(self.rows, generator=draw(self.seed, "order", epoch)).tolist()
+            self._order = self.permutation(epoch)
             self._epoch = epoch
         start, end = (self.rows * edge // self.steps_per_epoch for edge in (position, position + 1))
         return [(epoch, row) for row in self._order[start:end]]
@@ -48,6 +55,36 @@ class DataOrder:
             raise ValueError(f"step {step} has {len(rows)} rows for {ranks} processes; give a larger optim.batch-size.")
         start, end = (len(rows) * edge // ranks for edge in (rank, rank + 1))
         return rows[start:end]
+
+
+class GroupedOrder(DataOrder):
+    """An order for rows that are fetched by row group: each group is needed for a while, by one process.
+
+    Groups are shuffled, and the rows within them. The sequence is cut into as many columns as a step has rows, and a
+    step takes one row of each: its rows come from as many groups, and a rank's share from its own part of the sequence.
+    So the order is the same for any number of ranks, and each of them fetches its groups only.
+
+    Shapes: N rows, S steps in an epoch, b whole columns of S rows; the N - b S rows that remain fill one more column.
+    """
+
+    def __init__(self, groups: NDArray[np.int64], batch_size: int, seed: int) -> None:
+        super().__init__(len(groups), batch_size, seed)
+        self.groups = groups
+
+    def permutation(self, epoch: int) -> list[int]:
+        generator = draw(self.seed, "groups", epoch)
+        place_of_group = torch.randperm(int(self.groups.max()) + 1, generator=generator).numpy()
+        place_in_group = torch.randperm(self.rows, generator=generator).numpy()
+        sequence = np.lexsort((place_in_group, place_of_group[self.groups]))  # (N,)
+        steps, columns = self.steps_per_epoch, self.rows // self.steps_per_epoch
+        edges = self.rows * np.arange(steps + 1) // steps
+        order = np.empty(self.rows, dtype=np.int64)
+        for column in range(columns):
+            order[edges[:-1] + column] = sequence[column * steps : (column + 1) * steps]
+        larger = np.diff(edges) > columns
+        order[edges[1:][larger] - 1] = sequence[columns * steps :]
+        ordered: list[int] = order.tolist()
+        return ordered
 
 
 class RankBatches(Sampler[list[RowOfEpoch]]):

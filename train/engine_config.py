@@ -1,6 +1,6 @@
 """What the training programs configure alike; a field's text is its help on the command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -14,6 +14,17 @@ class DataConfig:
     """Split to train on."""
     workers: int = 1
     """Processes that decode images beside the training process; 0 decodes inside it."""
+    streaming: bool = False
+    """Fetch images when they are needed, from the Hub or the folder, in place of a copy of the dataset on this disk."""
+    stream_gigabytes: float = 20.0
+    """Disk space for images that are streamed: at least twice what the row groups of one step take."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.stream_gigabytes <= 0:
+            raise ValueError(
+                f"data.workers={self.workers} must not be negative, data.stream_gigabytes={self.stream_gigabytes} must "
+                "be positive."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +49,17 @@ class OptimConfig:
     """Precision of the forward pass; losses are float32 in any case."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass, to save memory."""
+    part_rates: dict[str, float] = field(default_factory=dict)
+    """Parts of the model (beginnings of parameter names, such as vision_model) and what multiplies their learning rate;
+    the longest that fits counts, and parts that are not named have 1."""
+    average_decay: float | None = None
+    """Decay of a moving average of the weights, such as 0.999; the average is validated and saved as the model."""
+    wise_alpha: float = 1.0
+    """Saved weights are this share of the way from the initial to the trained ones (WiSE-FT); 1 saves the trained."""
+    compile_layers: bool = False
+    """Compile the layers of the towers with torch.compile: faster on a GPU after a first step of a minute or so."""
+    shard: bool = False
+    """Share parameters, gradients and optimizer state out among the processes (FSDP2), for models that do not fit."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "rows_at_once"):
@@ -46,6 +68,12 @@ class OptimConfig:
                 raise ValueError(f"optim.{name} must be at least 1, got {value}.")
         if self.warmup_steps >= self.steps:
             raise ValueError(f"optim.warmup_steps={self.warmup_steps} leaves none of the {self.steps} steps.")
+        if self.average_decay is not None and not 0 < self.average_decay < 1:
+            raise ValueError(f"optim.average_decay must lie between 0 and 1, got {self.average_decay}.")
+        if not 0 <= self.wise_alpha <= 1:
+            raise ValueError(f"optim.wise_alpha must lie in [0, 1], got {self.wise_alpha}.")
+        if any(rate < 0 for rate in self.part_rates.values()):
+            raise ValueError(f"optim.part_rates are {self.part_rates}; none may be negative.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,4 +93,37 @@ class SaveConfig:
         if self.every_steps < 0 or self.keep < 1:
             raise ValueError(
                 f"save.every_steps={self.every_steps} must not be negative, save.keep={self.keep} positive."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """Where the numbers of a step go beside `log.jsonl`."""
+
+    to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ()
+    """Trackers, each of which must be installed; TensorBoard writes below the run's folder."""
+    project: str = "rsclip"
+    """Project that trackers file the run under."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """What is measured on held-out rows while a run goes on."""
+
+    every_steps: int = 0
+    """Optimizer steps between validations; there is one more of the final weights. 0 never validates."""
+    path: str | None = None
+    """Folder or Hub dataset of FusionRS to validate on; that of the training when not given."""
+    split: str = "validation"
+    """Split to validate on."""
+    rows: int = 1024
+    """Rows of it, from its beginning."""
+    batch_size: int = 64
+    """Rows that go through the model at once."""
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 0 or self.rows < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"validation.every_steps={self.every_steps} must not be negative; validation.rows={self.rows} and "
+                f"validation.batch_size={self.batch_size} must be at least 1."
             )

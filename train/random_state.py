@@ -1,6 +1,8 @@
 """The random states of a process, as tensors and plain values that a checkpoint can hold."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,3 +29,13 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"])
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """What is drawn inside does not change what is drawn afterwards."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(state)

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .checkpoint import newest_checkpoint, remove_leftovers, save_checkpoint, step_of
+from .full_state import full_optimizer_state, full_tensors, load_full_optimizer_state, load_full_tensors, weights_of
 from .random_state import random_state, set_random_state
+from .weight_averaging import WeightAverage
 
 FOLDER = "checkpoints"
 
@@ -30,30 +32,40 @@ class RunState:
         optimizer: torch.optim.Optimizer,
         scheduler: Any,
         identity: dict[str, Any],
+        average: WeightAverage | None = None,
     ) -> None:
         """Takes prepared objects; `identity` names what must be the same for a checkpoint to be resumed from."""
         self.accelerator, self.model, self.optimizer, self.scheduler = accelerator, model, optimizer, scheduler
-        self.identity = identity
+        self.identity, self.average = json.loads(json.dumps(identity)), average
+        self.skipped = 0
+        """Steps in a row that a gradient scaler skipped."""
 
     def save(self, output: Path, step: int, keep: int) -> None:
         """Write a checkpoint; every process takes part, the first one writes."""
         states = gather_object([random_state()])
-        if self.accelerator.is_main_process:
-            scaler = self.accelerator.scaler
-            record = {"step": step, "processes": self.accelerator.num_processes, "identity": self.identity}
-            save_checkpoint(
-                output / FOLDER,
-                step,
-                {
-                    "model.safetensors": lambda path: save_model(self.accelerator.unwrap_model(self.model), str(path)),
-                    "optimizer.pt": lambda path: torch.save(self.optimizer.state_dict(), path),
-                    "scheduler.pt": lambda path: torch.save(self.scheduler.state_dict(), path),
-                    "scaler.pt": lambda path: torch.save(scaler.state_dict() if scaler is not None else {}, path),
-                    "random.pt": lambda path: torch.save(states, path),
-                    "run.json": lambda path: _write_json(path, record),
-                },
-                keep=keep,
-            )
+        is_main, scaler = self.accelerator.is_main_process, self.accelerator.scaler
+        weights = full_tensors(self._weights(), keep=is_main)
+        moments = full_optimizer_state(self.optimizer, keep=is_main)
+        average = full_tensors(self.average.weights, keep=is_main) if self.average is not None else {}
+        record = {
+            "step": step,
+            "processes": self.accelerator.num_processes,
+            "identity": self.identity,
+            "skipped": self.skipped,
+            "average_updates": self.average.updates if self.average is not None else 0,
+        }
+        if is_main:
+            writers = {
+                "model.safetensors": lambda path: save_file(weights, str(path)),
+                "optimizer.pt": lambda path: torch.save(moments, path),
+                "scheduler.pt": lambda path: torch.save(self.scheduler.state_dict(), path),
+                "scaler.pt": lambda path: torch.save(scaler.state_dict() if scaler is not None else {}, path),
+                "random.pt": lambda path: torch.save(states, path),
+                "run.json": lambda path: _write_json(path, record),
+            }
+            if self.average is not None:
+                writers["average.safetensors"] = lambda path: save_file(average, str(path))
+            save_checkpoint(output / FOLDER, step, writers, keep=keep)
         self.accelerator.wait_for_everyone()
 
     def resume(self, output: Path) -> int:
@@ -70,18 +82,25 @@ class RunState:
             return 0
         record = json.loads((checkpoint / "run.json").read_text())
         self._check(checkpoint, record)
-        load_model(self.accelerator.unwrap_model(self.model), str(checkpoint / "model.safetensors"))
-        self.optimizer.load_state_dict(_load(checkpoint / "optimizer.pt"))
+        load_full_tensors(self._weights(), load_file(checkpoint / "model.safetensors"), str(checkpoint))
+        load_full_optimizer_state(self.optimizer, _load(checkpoint / "optimizer.pt"))
         self.scheduler.load_state_dict(_load(checkpoint / "scheduler.pt"))
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(_load(checkpoint / "scaler.pt"))
+        if self.average is not None:
+            load_full_tensors(self.average.weights, load_file(checkpoint / "average.safetensors"), str(checkpoint))
+            self.average.updates = record["average_updates"]
+        self.skipped = record["skipped"]
         set_random_state(_load(checkpoint / "random.pt")[self.accelerator.process_index])
         return step_of(checkpoint)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return weights_of(self.accelerator.unwrap_model(self.model))
 
     def _check(self, checkpoint: Path, record: dict[str, Any]) -> None:
         differing = [
             f"{name} was {record['identity'].get(name)!r} and is {value!r}"
-            for name, value in self.identity.items()
+            for name, value in (dict.fromkeys(record["identity"]) | self.identity).items()
             if record["identity"].get(name) != value
         ]
         if record["processes"] != self.accelerator.num_processes:

@@ -11,12 +11,15 @@ import tyro
 from accelerate import Accelerator
 from torch import nn
 
+from .captioner_adapter import save_captioner
 from .captioner_build import build_captioner
 from .captioner_config import CaptionerConfig
 from .captioner_data import CaptionerBatches
 from .captioner_presets import CAPTIONER_PRESETS
 from .captioning_step import captioning_step
+from .loader import open_rows
 from .loop import fit
+from .validation import answer_loss
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,12 +28,29 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(config: CaptionerConfig) -> None:
-    """Trains on captions of what each row shows: RGB, infrared, or the pair."""
+    """Trains on what each row shows, RGB, infrared, or the pair, and on what is asked of it."""
+    classes = scene_classes(config) if config.task.question else ()
 
     def batches_of(processor: Any) -> CaptionerBatches:
-        return CaptionerBatches(processor, config.seed, config.inputs)
+        return CaptionerBatches(processor, config.seed, config.inputs, config.task, classes)
 
-    fit(config, build_captioner, batches_of, lambda model: model, _step)
+    fit(
+        config,
+        build_captioner,
+        batches_of,
+        lambda model: model,
+        _step,
+        save=save_captioner,
+        log=config.log,
+        validation=config.validation,
+        measure=answer_loss(batches_of),
+    )
+
+
+def scene_classes(config: CaptionerConfig) -> tuple[str, ...]:
+    """The classes of the training split, in lower case."""
+    names = open_rows(config.data.path, config.data.train_split, config.data.streaming)["class_name"]
+    return tuple(sorted({name.lower() for name in names if name}))
 
 
 def _step(

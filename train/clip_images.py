@@ -1,0 +1,99 @@
+"""The images of a row as a run shows them: decoded by the processor's loader, varied, with infrared or a control."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from processing import LoadedImage, RSImageProcessor, load_infrared, load_pair, load_rgb
+
+from .augmentation import augment_infrared, draw_geometry
+from .clip_config import AugmentationConfig, InfraredView
+from .draw import draw
+
+# What `RowImages` gives is scaled, and white hot.
+SCALED_INFRARED = {"infrared_scaling": {"rule": "dtype_range"}, "nodata": None, "polarity": "white_hot"}
+
+
+@dataclass(frozen=True)
+class View:
+    """RGB (H, W, 3) in 8 bits, infrared (H, W) as float32 in [0, 1]; None where the run or the row has no infrared."""
+
+    rgb: NDArray[Any]
+    infrared: NDArray[Any] | None
+
+
+class RowImages:
+    """Rows to views of their images; a function of the seed, the epoch and the row."""
+
+    def __init__(
+        self, images: RSImageProcessor, view: InfraredView | None, augmentation: AugmentationConfig, seed: int
+    ) -> None:
+        """Takes the image processor whose rules hold, and what stands for infrared; None where nothing needs it."""
+        self.view, self.augmentation, self.seed = view, augmentation, seed
+        self.scaling: dict[str, Any] = {
+            name: getattr(images, name) for name in ("nodata", "polarity", "colour_infrared")
+        }
+        self.scaling["scaling"] = images.infrared_scaling
+        self.rgb_range = images.rgb_range
+        self.pairing: dict[str, Any] = {"rgb_range": images.rgb_range, "size_mismatch": images.size_mismatch}
+
+    def __call__(self, row: dict[str, Any]) -> View:
+        rgb, infrared = self._load(row)
+        generator = draw(self.seed, row["epoch"], row["id"], "view")
+        height, width = rgb.pixels.shape[:2]
+        geometry = draw_geometry(height, width, self.augmentation, generator)
+        if infrared is None:
+            return View(geometry.apply(rgb.pixels), None)
+        varied = augment_infrared(infrared.pixels, infrared.valid, self.augmentation, generator)
+        return View(geometry.apply(rgb.pixels), geometry.apply(varied))
+
+    def _load(self, row: dict[str, Any]) -> tuple[LoadedImage, LoadedImage | None]:
+        source = _bytes(row, "rgb")
+        name = f"RGB image of row {row['id']!r}"
+        if self.view == "rows" and row.get("infrared") is not None:
+            pair = load_pair(
+                source,
+                _bytes(row, "infrared"),
+                rgb_name=name,
+                infrared_name=f"infrared image of row {row['id']!r}",
+                **self.pairing,
+                **self.scaling,
+            )
+            assert pair.rgb is not None
+            return pair.rgb, pair.infrared
+        rgb = load_rgb(source, name=name, rgb_range=self.rgb_range)
+        if self.view != "luminance":
+            return rgb, None
+        # It is read as infrared is, so that only what the image shows differs.
+        grey = np.asarray(Image.fromarray(rgb.pixels).convert("L"))
+        read = load_infrared(grey, scaling=self.scaling["scaling"], name=f"luminance of row {row['id']!r}")
+        return rgb, LoadedImage(read.pixels, rgb.valid)
+
+
+def squared(images: RSImageProcessor) -> dict[str, Any]:
+    """Settings under which a crop becomes the model's square, whatever its aspect: that is what varies it."""
+    side = images.crop_size["height"] if images.do_center_crop else images.size["height"]
+    return {"size": {"height": side, "width": side}, "do_center_crop": False}
+
+
+def placeholder(rgb: NDArray[Any]) -> NDArray[Any]:
+    """What stands where a row has no infrared, and takes part in nothing."""
+    return np.full(rgb.shape[:2], 0.5, dtype=np.float32)
+
+
+def stacked_presence(views: list[View]) -> torch.Tensor:
+    """Booleans (B,): which rows have infrared."""
+    return torch.tensor([view.infrared is not None for view in views])
+
+
+def _bytes(row: dict[str, Any], column: str) -> bytes:
+    content = row[column]["bytes"] if row[column] is not None else None
+    if content is None:
+        raise ValueError(
+            f"row {row['id']!r} has no {column} image; an `index` configuration holds none: train on `default`."
+        )
+    return bytes(content)
