@@ -12,6 +12,7 @@ from transformers import BatchFeature, SiglipImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from processing import BadImage, RSImageProcessor
+from processing.scaling_rsclip import percentiles
 
 SCENE = make_scene()
 GREY = SCENE[..., 1]
@@ -191,3 +192,12 @@ def test_masked_pixels_reach_the_tensor_as_the_mean_of_the_valid_ones() -> None:
     settings = {"infrared_scaling": {"rule": "window", "low": 0, "high": 255}, "nodata": -32768}
     values = RSImageProcessor(**PLAIN, **settings)(infrared=counts)["infrared_values"][0, 0]
     assert torch.allclose(values[:8], values[8:].mean().expand(8, 64), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_counted_percentiles_are_those_of_numpy(dtype: type) -> None:
+    generator = np.random.default_rng(0)
+    for size in (1, 2, 7, 256, 4001):
+        pixels = generator.integers(0, np.iinfo(dtype).max, size).astype(dtype)
+        for low, high in ((0, 100), (1, 99), (2.5, 97.3), (33.3, 50)):
+            assert percentiles(pixels, low, high) == tuple(np.percentile(pixels, (low, high)))
