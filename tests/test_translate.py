@@ -31,6 +31,7 @@ from dataset_scripts.stages.translate import (
     open_translator,
 )
 from dataset_scripts.stages.translate_unet import quantise
+from dataset_scripts.steps.infrared_step import InfraredStep
 from modeling_rsclip import RSCLIPConfig, RSTranslatorConfig, RSTranslatorModel
 
 LUMINANCE = TranslatorSettings(name="luminance")
@@ -233,6 +234,16 @@ def test_a_model_that_loses_the_geometry_stops_the_run(
     monkeypatch.setattr(translator.model, "forward", lambda pixel_values: forward(pixel_values[..., :-1]))
     with pytest.raises(RuntimeError, match=r"returned \(1, 1, 5, 3\) for images of \(1, 1, 5, 4\); geometry is lost"):
         translator.translate([TranslationInput("a", picture(4, 5))])
+
+
+def test_a_translator_of_another_band_than_the_rows_would_say_is_refused(tmp_path: Path) -> None:
+    fields = {"base_channels": 8, "max_channels": 16, "depth": 2, "norm_groups": 4}
+    RSTranslatorModel(RSTranslatorConfig(**fields, infrared_band="nir")).save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"makes nir images, and the rows would say thermal; give .* nir"
+    ):
+        InfraredStep(work=tmp_path, translator=unet_settings(tmp_path), band="thermal").open()
+    assert callable(InfraredStep(work=tmp_path, translator=unet_settings(tmp_path), band="nir").open())
 
 
 def test_the_origin_of_the_unet_is_the_hash_of_its_folder_which_a_revision_verifies(

@@ -130,6 +130,10 @@ class Translator(Protocol):
     def origin(self) -> str:
         """What the rows say in `infrared_origin`: `luminance`, or `translated:NAME@REVISION`."""
 
+    @property
+    def band(self) -> str | None:
+        """The band whose images it learnt from, where it says so."""
+
     def translate(self, batch: Sequence[TranslationInput]) -> tuple[list[Translated], list[Reject]]:
         """Split a batch into translated rows and rejects with their reason, each in the order of the rows."""
 

@@ -42,6 +42,7 @@ class DiffV2IRTranslator:
         folder, revision = find_checkpoint(settings)
         name = "diffv2ir+caption" if settings.caption_conditioned else "diffv2ir"
         self.origin = f"translated:{name}@{revision}"
+        self.band: str | None = None
         self.settings = settings
         self.segment = segment
         options = {"use_safetensors": True, "torch_dtype": getattr(torch, settings.dtype)}

@@ -12,6 +12,7 @@ class LuminanceTranslator:
     """ITU-R 601 luma in 8 bits, as Pillow computes it."""
 
     origin = ORIGIN
+    band: str | None = None
 
     def translate(self, batch: Sequence[TranslationInput]) -> tuple[list[Translated], list[Reject]]:
         """Turn every RGB image grey."""

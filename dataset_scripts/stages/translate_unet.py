@@ -44,6 +44,7 @@ class UNetTranslator:
             use_safetensors=True,
         )
         self.model: Any = model.eval().to(settings.device)
+        self.band: str | None = model.config.infrared_band
 
     def translate(self, batch: Sequence[TranslationInput]) -> tuple[list[Translated], list[Reject]]:
         """Translate every image in its own size."""

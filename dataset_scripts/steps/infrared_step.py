@@ -58,6 +58,11 @@ class InfraredStep:
     def open(self) -> Callable[[Task], Result]:
         """Load the translator, and return the function that translates a shard."""
         translator = open_translator(self.translator)
+        if translator.band not in (None, self.band):
+            raise ValueError(
+                f"the translator {self.translator.checkpoint} makes {translator.band} images, and the rows would say "
+                f"{self.band}; give --translator.band {translator.band}."
+            )
         return lambda task: _translate_shard(self, translator, task)
 
 
