@@ -239,9 +239,7 @@ def test_a_model_that_loses_the_geometry_stops_the_run(
 def test_a_translator_of_another_band_than_the_rows_would_say_is_refused(tmp_path: Path) -> None:
     fields = {"base_channels": 8, "max_channels": 16, "depth": 2, "norm_groups": 4}
     RSTranslatorModel(RSTranslatorConfig(**fields, infrared_band="nir")).save_pretrained(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"makes nir images, and the rows would say thermal; give .* nir"
-    ):
+    with pytest.raises(ValueError, match=r"makes nir images, and the rows would say thermal; give .* nir"):
         InfraredStep(work=tmp_path, translator=unet_settings(tmp_path), band="thermal").open()
     assert callable(InfraredStep(work=tmp_path, translator=unet_settings(tmp_path), band="nir").open())
 
