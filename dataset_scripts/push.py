@@ -4,7 +4,6 @@ python -m dataset_scripts push fusionrs --repo ORG/fusionrs --dry-run
 """
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +13,16 @@ from typing import Annotated, Any
 import tyro
 from huggingface_hub import HfApi
 
-from .build_output import read_manifest
+from .build_output import SHARD_FOLDERS, read_manifest
 from .check import inspect_folder, published_problems
 from .checking.folder_files import WITHHELD
 from .checking.folder_problem import Problem
 from .checking.shard_rights import text_problems
-from .publishing.hub_errors import HubError, named_hub_errors
-from .publishing.hub_upload import MAIN, UploadPlan, open_repository, plan_upload, remove_staging, upload
-from .publishing.public_folder import PublicFile, public_files, withheld_reasons
-
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+from .publishing.destination import MAIN, Destination, check_names
+from .publishing.hub_errors import HubError
+from .publishing.hub_push import bring, print_files
+from .publishing.public_file import PublicFile
+from .publishing.public_folder import public_files, withheld_reasons
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +48,7 @@ class PushConfig:
 
     def __post_init__(self) -> None:
         """Refuse names that cannot work."""
-        if not _REPO.fullmatch(self.repo):
-            raise ValueError(f"repo is {self.repo!r}; it must be ORG/NAME.")
-        for name in ("revision", "tag"):
-            value = getattr(self, name)
-            if value is not None and not _REFERENCE.fullmatch(value):
-                raise ValueError(f"{name} is {value!r}; letters, digits, '.', '_' and '-' are taken.")
+        check_names(self.repo, self.revision, self.tag)
 
 
 class UnfitFolderError(RuntimeError):
@@ -79,22 +72,18 @@ def push(config: PushConfig, api: HfApi | None = None) -> str | None:
     files = prepare(config, hub=api.endpoint)
     if config.dry_run:
         return None
-    with named_hub_errors(config.repo):
-        api.whoami()
-        open_repository(api, config.repo, private=config.private)
-        plan = plan_upload(api, config.repo, config.revision, files)
-        _refuse(config, plan)
-        if plan.is_done:
-            print(f"{config.repo}@{config.revision} has all {len(files)} files; nothing is sent.")
-            remove_staging(api, config.repo, files, plan)
-            commit = plan.head
-        else:
-            print(f"sending {len(plan.changed)} files; {plan.unchanged} are there, {len(plan.stale)} are deleted")
-            commit = upload(api, config.repo, config.revision, files, plan, message=_message(config))
-        if config.tag is not None and config.tag not in plan.tags:
-            api.create_tag(config.repo, tag=config.tag, revision=commit, repo_type="dataset")
-    print(f"{api.endpoint}/datasets/{config.repo} at {commit}{f', tag {config.tag}' if config.tag else ''}")
-    return commit
+    to = Destination(
+        repo=config.repo,
+        kind="dataset",
+        belongs=lambda path: path.partition("/")[0] in SHARD_FOLDERS,
+        leftovers="shards of another version, which would be read together with these",
+        revision=config.revision,
+        tag=config.tag,
+        private=config.private,
+        overwrite_remote=config.overwrite_remote,
+    )
+    name = config.folder.resolve().name
+    return bring(api, to, files, message=f"Publish {name}{f' {config.tag}' if config.tag else ''}")
 
 
 def prepare(config: PushConfig, *, hub: str) -> list[PublicFile]:
@@ -128,35 +117,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _print_account(config: PushConfig, files: Sequence[PublicFile], manifest: dict[str, Any]) -> None:
-    print(f"{'goes to ' + config.repo:<56}{'bytes':>16}")
-    for file in files:
-        print(f"  {file.path:<54}{file.bytes:>16,}")
-    print(f"  {f'{len(files)} files':<54}{sum(file.bytes for file in files):>16,}")
+    print_files(config.repo, files)
     reasons = withheld_reasons(config.folder, manifest)
     print(f"stays on this machine: {reasons.total():,} rows with images")
     for reason, rows in sorted(reasons.items()):
         print(f"  {rows:>12,} {reason}")
     if (manifest.get("code_revision") or "-dirty").endswith("-dirty"):
         print("note: built by code that no commit holds; nobody can repeat it from the manifest", file=sys.stderr)
-
-
-def _refuse(config: PushConfig, plan: UploadPlan) -> None:
-    """Delete nothing unasked, and move no tag."""
-    if config.tag is not None and (at := plan.tags.get(config.tag)) and not (plan.is_done and at == plan.head):
-        raise HubError(f"tag {config.tag} of {config.repo} is at {at[:12]}, another version; choose another --tag.")
-    if config.overwrite_remote:
-        return
-    if plan.stale:
-        raise HubError(
-            f"{config.repo}@{config.revision} holds {len(plan.stale)} shards of another version, which would be read "
-            f"together with these: {', '.join(plan.stale[:10])}. Give --overwrite-remote to delete them."
-        )
-    if plan.foreign:
-        raise HubError(
-            f"{config.repo} holds {', '.join(plan.foreign)}, but no manifest: this program did not write it. Give "
-            "--overwrite-remote to replace them, or choose another --repo."
-        )
-
-
-def _message(config: PushConfig) -> str:
-    return f"Publish {config.folder.resolve().name}{f' {config.tag}' if config.tag else ''}"

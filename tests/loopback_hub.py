@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from loopback_cards import card_errors
 from loopback_repositories import Blobs, Commit, RefusedRequestError, Repository, StoredFile
 
 KINDS = ("models", "datasets", "spaces")
@@ -106,6 +107,9 @@ class LoopbackHub:
     def add_repository(self, name: str, kind: str = "datasets", *, private: bool = False) -> Repository:
         """Make a repository without a request."""
         made = Repository(kind=kind, name=name, private=private)
+        if kind == "spaces":  # which the Hub starts with a README
+            readme = self.blobs.stored(self.blobs.put(b"---\nsdk: gradio\n---\n"), is_lfs=False)
+            made.commit("main", {"README.md": readme}, "start", made.branches["main"])
         self.repositories[f"{kind}/{name}"] = made
         return made
 
@@ -228,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/whoami-v2":
             return self._whoami(account)
         if path == "/api/validate-yaml":
-            return {"errors": [], "warnings": []}
+            return self._validate_card()
         if path == "/lfs-verify":
             return self._verify()
         if path in ("/api/repos/create", "/api/repos/delete"):
@@ -265,6 +269,15 @@ class _Handler(BaseHTTPRequestHandler):
         if write and not (is_member and account is not None and account.may_write):
             raise RefusedRequestError(403, "Forbidden", "You don't have the rights to write here")
         return repository
+
+    def _validate_card(self) -> Any:
+        asked = json.loads(self.body)
+        errors = card_errors(asked["content"], asked["repoType"])
+        answer = {"errors": [{"message": error} for error in errors], "warnings": []}
+        if errors:
+            self._send_json(answer, 400)
+            return None
+        return answer
 
     def _whoami(self, account: Account | None) -> Any:
         if account is None:

@@ -167,7 +167,7 @@ def test_a_second_push_sends_nothing(
     changing = [request.path for request in hub.requests[before:] if request.method != "GET"]
     assert changing == [f"/api/datasets/{REPO}/tag/{commit}"]
     assert hub.repository(REPO).history == history
-    assert "ORG/fusionrs@main has all 9 files; nothing is sent." in capsys.readouterr().out
+    assert "ORG/fusionrs@main has all 10 files; nothing is sent." in capsys.readouterr().out
 
 
 def test_rows_that_may_not_leave_never_arrive(built: Path, hub: LoopbackHub, api: HfApi) -> None:

@@ -15,7 +15,7 @@ ALLOWED = {
     "dataset_scripts": set(),
     "evaluation": {"modeling_rsclip", "processing"},
     "train": {"modeling_rsclip", "processing", "evaluation"},
-    "model_cards": {"modeling_rsclip", "processing", "evaluation"},
+    "model_cards": {"modeling_rsclip", "processing", "evaluation", "dataset_scripts"},
     "benchmarks": set(PACKAGES),
 }
 UPLOADED = ("modeling_rsclip", "processing")

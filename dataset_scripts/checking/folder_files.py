@@ -17,7 +17,7 @@ from ..stages.splits import SPLITS
 from .folder_problem import Problem
 
 # Of a folder that was downloaded from the Hub.
-_HUB_FILES = (".gitattributes", ".cache/huggingface/")
+_HUB_FILES = (".gitattributes", ".cache/huggingface/", "eval.yaml")
 WITHHELD = "withheld"
 
 

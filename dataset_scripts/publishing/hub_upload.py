@@ -1,4 +1,4 @@
-"""Brings files to a dataset repository of the Hub, so that its branch is either as before or complete.
+"""Brings files to a repository of the Hub, so that its branch is either as before or complete.
 
 All is sent and committed to a staging branch first, compared there with what was meant, and then copied to the branch
 in one commit, by the server. A run that was cut off is run again: what the Hub has is not sent again.
@@ -13,11 +13,10 @@ from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOpera
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from ..build_output import MANIFEST, SHARD_FOLDERS
+from ..build_output import MANIFEST
+from .destination import MAIN, Destination
 from .hub_errors import HubError
-from .public_folder import PublicFile
-
-MAIN = "main"
+from .public_file import PublicFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class UploadPlan:
     """Files that the branch lacks, or has otherwise."""
     unchanged: int
     stale: list[str]
-    """Shards of the branch that are not among the files."""
+    """Files of another version that must not be left on the branch."""
     foreign: list[str]
     """Files that would be replaced in a repository without a manifest: somebody else's."""
     branches: Mapping[str, str]
@@ -43,94 +42,94 @@ class UploadPlan:
         return self.branch_exists and not self.changed and not self.stale
 
 
-def open_repository(api: HfApi, repo: str, *, private: bool) -> None:
+def open_repository(api: HfApi, to: Destination) -> None:
     """Make sure that the repository is there, private where asked."""
     try:
-        info = api.repo_info(repo, repo_type="dataset")
+        info = api.repo_info(to.repo, repo_type=to.kind)
     except RepositoryNotFoundError:
-        api.create_repo(repo, repo_type="dataset", private=private)
+        api.create_repo(to.repo, repo_type=to.kind, private=to.private, space_sdk=to.space_sdk)
         return
-    if private and not info.private:
-        raise HubError(f"{repo} is there and public; --private does not change that. Change it on its settings page.")
+    if to.private and not info.private:
+        raise HubError(
+            f"{to.repo} is there and public; --private does not change that. Change it on its settings page."
+        )
 
 
-def plan_upload(api: HfApi, repo: str, revision: str, files: Sequence[PublicFile]) -> UploadPlan:
+def plan_upload(api: HfApi, to: Destination, files: Sequence[PublicFile]) -> UploadPlan:
     """Compare a branch with what it should hold; only names, sizes and hashes are asked for."""
-    refs = api.list_repo_refs(repo, repo_type="dataset")
+    refs = api.list_repo_refs(to.repo, repo_type=to.kind)
     branches = {ref.name: ref.target_commit for ref in refs.branches}
-    head = branches.get(revision, branches[MAIN])
-    there = remote_files(api, repo, head)
+    head = branches.get(to.revision, branches[MAIN])
+    there = remote_files(api, to, head)
     changed = [file for file in files if not is_same(there.get(file.path), file)]
-    wanted = {file.path for file in files}
     return UploadPlan(
         head=head,
-        branch_exists=revision in branches,
+        branch_exists=to.revision in branches,
         changed=changed,
         unchanged=len(files) - len(changed),
-        stale=sorted(path for path in there if path.partition("/")[0] in SHARD_FOLDERS and path not in wanted),
-        foreign=[] if MANIFEST in there else sorted(file.path for file in changed if file.path in there),
+        stale=_stale(to, there, files),
+        foreign=sorted(file.path for file in changed if file.path in there) if to.is_foreign(there) else [],
         branches=branches,
         tags={ref.name: ref.target_commit for ref in refs.tags},
     )
 
 
-def upload(api: HfApi, repo: str, revision: str, files: Sequence[PublicFile], plan: UploadPlan, *, message: str) -> str:
+def upload(api: HfApi, to: Destination, files: Sequence[PublicFile], plan: UploadPlan, *, message: str) -> str:
     """Bring the changed files to the branch, take stale ones away, and return the commit."""
     staging = _staging(files)
-    remove_staging(api, repo, files, plan)  # that of a run that was cut off may start from an older commit
-    api.create_branch(repo, branch=staging, revision=plan.head, repo_type="dataset")
+    remove_staging(api, to, files, plan)  # that of a run that was cut off may start from an older commit
+    api.create_branch(to.repo, branch=staging, revision=plan.head, repo_type=to.kind)
     additions = [_addition(file) for file in plan.changed]
     deletions = [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in plan.stale]
-    api.preupload_lfs_files(repo, additions, repo_type="dataset", revision=staging, free_memory=False)
+    api.preupload_lfs_files(to.repo, additions, repo_type=to.kind, revision=staging, free_memory=False)
     for file, addition in zip(plan.changed, additions, strict=True):
         if addition.upload_info.sha256.hex() != file.sha256:
             raise HubError(f"{file.path} changed while it was sent; nothing is published. Check the folder.")
     staged = api.create_commit(
-        repo, [*additions, *deletions], commit_message=message, revision=staging, repo_type="dataset"
+        to.repo, [*additions, *deletions], commit_message=message, revision=staging, repo_type=to.kind
     ).oid
-    verify(api, repo, staged, files)
+    verify(api, to, staged, files)
     if not plan.branch_exists:
-        api.create_branch(repo, branch=revision, revision=plan.head, repo_type="dataset")
+        api.create_branch(to.repo, branch=to.revision, revision=plan.head, repo_type=to.kind)
     copies = [
         CommitOperationCopy(src_path_in_repo=file.path, path_in_repo=file.path, src_revision=staged)
         for file in plan.changed
     ]
     deletions = [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in plan.stale]
     commit = api.create_commit(
-        repo,
+        to.repo,
         [*copies, *deletions],
         commit_message=message,
-        revision=revision,
+        revision=to.revision,
         parent_commit=plan.head,
-        repo_type="dataset",
+        repo_type=to.kind,
     ).oid
-    verify(api, repo, commit, files)
-    api.delete_branch(repo, branch=staging, repo_type="dataset")
+    verify(api, to, commit, files)
+    api.delete_branch(to.repo, branch=staging, repo_type=to.kind)
     return str(commit)
 
 
-def remove_staging(api: HfApi, repo: str, files: Sequence[PublicFile], plan: UploadPlan) -> None:
+def remove_staging(api: HfApi, to: Destination, files: Sequence[PublicFile], plan: UploadPlan) -> None:
     """Delete the staging branch that a run with the same files left, if it was cut off."""
     if (staging := _staging(files)) in plan.branches:
-        api.delete_branch(repo, branch=staging, repo_type="dataset")
+        api.delete_branch(to.repo, branch=staging, repo_type=to.kind)
 
 
-def verify(api: HfApi, repo: str, commit: str, files: Sequence[PublicFile]) -> None:
+def verify(api: HfApi, to: Destination, commit: str, files: Sequence[PublicFile]) -> None:
     """Compare what a commit holds with what it should hold."""
-    there = remote_files(api, repo, commit)
-    wanted = {file.path for file in files}
+    there = remote_files(api, to, commit)
     wrong = [file.path for file in files if not is_same(there.get(file.path), file)]
-    wrong += sorted(path for path in there if path.partition("/")[0] in SHARD_FOLDERS and path not in wanted)
+    wrong += _stale(to, there, files)
     if wrong:
         raise HubError(
-            f"commit {commit[:12]} of {repo} does not hold what was sent: {', '.join(wrong[:5])} "
+            f"commit {commit[:12]} of {to.repo} does not hold what was sent: {', '.join(wrong[:5])} "
             f"({len(wrong)} files). Look for a .gitignore there that hides them, and run the command again."
         )
 
 
-def remote_files(api: HfApi, repo: str, revision: str) -> dict[str, RepoFile]:
+def remote_files(api: HfApi, to: Destination, revision: str) -> dict[str, RepoFile]:
     """Files of a revision by their paths."""
-    tree = api.list_repo_tree(repo, recursive=True, revision=revision, repo_type="dataset")
+    tree = api.list_repo_tree(to.repo, recursive=True, revision=revision, repo_type=to.kind)
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
@@ -141,6 +140,11 @@ def is_same(remote: RepoFile | None, file: PublicFile) -> bool:
     if remote.lfs is not None:
         return bool(remote.lfs.sha256 == file.sha256)
     return bool(remote.blob_id == _git_hash(file))
+
+
+def _stale(to: Destination, there: Mapping[str, RepoFile], files: Sequence[PublicFile]) -> list[str]:
+    wanted = {file.path for file in files}
+    return sorted(path for path in there if to.belongs(path) and path not in wanted)
 
 
 def _git_hash(file: PublicFile) -> str:

@@ -3,11 +3,9 @@
 Folders of this machine and samples of rejected rows, which may quote what may not be handed on, are left out.
 """
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -20,20 +18,11 @@ from ..dataset_manifest import manifest_text
 from ..manifest_seal import sealed
 from ..rights import row_rights
 from ..stages.splits import SPLITS
+from .benchmark import BENCHMARK, benchmark_text
+from .public_file import PublicFile, written_file
 
 _LOCAL = "local/"
 _PATH_VALUE = re.compile(r"(?P<before>^|=)(?P<path>(?:/|~|file:|[A-Za-z]:[\\/]|\\\\).*)$", re.DOTALL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublicFile:
-    """A file as it goes to the Hub."""
-
-    path: str
-    """Path in the repository."""
-    content: Path | bytes
-    bytes: int
-    sha256: str
 
 
 def public_files(folder: Path, manifest: Mapping[str, Any], *, repo: str, revision: str, hub: str) -> list[PublicFile]:
@@ -53,17 +42,15 @@ def public_files(folder: Path, manifest: Mapping[str, Any], *, repo: str, revisi
         CARD: render_card(shown, folder=repo, public=True).encode(),
         CROISSANT: manifest_text(metadata).encode(),
     }
-    hashes = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
-    texts[MANIFEST] = manifest_text(public_manifest(manifest, hashes)).encode()
+    if (benchmark := benchmark_text(shown)) is not None:
+        texts[BENCHMARK] = benchmark.encode()
+    written = [written_file(name, text) for name, text in texts.items()]
+    hashes = {file.path: file.sha256 for file in written}
     shards = [
         PublicFile(path=shard["file"], content=folder / shard["file"], bytes=shard["bytes"], sha256=shard["sha256"])
         for shard in shards_of(manifest, public=True)
     ]
-    written = [
-        PublicFile(path=name, content=text, bytes=len(text), sha256=hashlib.sha256(text).hexdigest())
-        for name, text in texts.items()
-    ]
-    return [*shards, *written]
+    return [*shards, *written, written_file(MANIFEST, manifest_text(public_manifest(manifest, hashes)).encode())]
 
 
 def public_manifest(manifest: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
@@ -114,18 +101,18 @@ def _without_this_machine(manifest: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         **manifest,
-        "config": _last_names(manifest["config"]),
-        "notes": _last_names(manifest.get("notes", {})),
+        "config": last_names(manifest["config"]),
+        "notes": last_names(manifest.get("notes", {})),
         "stages": stages,
     }
 
 
-def _last_names(value: Any) -> Any:
+def last_names(value: Any) -> Any:
     """Of every folder or file only its last name."""
     if isinstance(value, dict):
-        return {name: _last_names(inner) for name, inner in value.items()}
+        return {name: last_names(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_last_names(inner) for inner in value]
+        return [last_names(inner) for inner in value]
     if isinstance(value, str):
         return _PATH_VALUE.sub(lambda found: found["before"] + PureWindowsPath(found["path"]).name, value)
     return value
