@@ -95,7 +95,7 @@ def test_a_sharded_run_is_the_replicated_one(data: Path, tmp_path: Path, changes
 def test_a_sharded_checkpoint_is_that_of_a_replicated_run_and_refuses_to_be_taken_for_it(
     data: Path, tmp_path: Path
 ) -> None:
-    saving = (*STEPS, "--save.every-steps", "1", "--save.keep", "9")
+    saving = (*STEPS, "--save.every-steps", "1", "--save.keep", "11")
     folders = [
         run(data, tmp_path / name, 2, *saving, *options) / "checkpoints" / "step-000000001"
         for name, options in (("whole", ()), ("sharded", ("--optim.shard",)))
