@@ -24,6 +24,8 @@ QUERY_BLOCK = 1024
 GALLERY_BLOCK = 4096
 # From one cell in this many, a product of the whole block in float64 is faster than gathering the vectors of each.
 DENSE = 64
+# Up to one score in this many that may be ahead, looking at each is faster than another pass over all.
+SPARSE = 32
 CELLS_AT_ONCE = 8192
 ROWS_OF_A_BYTE = 255
 SMALLEST_NORM = 1e-12
@@ -218,10 +220,17 @@ def _ahead(scores: Array, flags: tuple[Array, Array], best: Doubles, sides: Side
     low, high = ((best + side * coarse).astype(np.float32)[:, None] for side in (-1, 1))
     reached, certain = flags
     np.greater_equal(scores, low, out=reached)
-    ahead = _counts(reached)
-    if ahead.any():
+    if np.count_nonzero(reached) * SPARSE < reached.size:
+        # So few that each is looked at: no second pass over the block.
+        rows, columns = _where(reached)
+        ahead = np.bincount(rows, minlength=len(scores))
+        doubtful = scores[rows, columns] <= high[rows, 0]
+        rows, columns = rows[doubtful], columns[doubtful]
+    else:
+        ahead = _counts(reached)
         np.greater(scores, high, out=certain)
         rows, columns = _where(np.not_equal(reached, certain, out=certain))
+    if len(rows):
         missed = sides.cosines((rows, columns)) < best[rows] - fine
         ahead -= np.bincount(rows[missed], minlength=len(ahead))
     return ahead
