@@ -80,11 +80,13 @@ class RowGroupStore:
                     opened, metadata=_metadata(file), pre_buffer=True, page_checksum_verification=True
                 )
                 table = shard.read_row_group(number, columns=[column], use_threads=False)
-            self._make_room(table.nbytes)
             part = target.with_suffix(".part")
-            with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table.combine_chunks())
-            part.replace(target)
+            # One at a time, or each makes room for itself and none for the others.
+            with FileLock(self.folder / "room.lock"):
+                self._make_room(table.nbytes)
+                with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                    writer.write_table(table.combine_chunks())
+                part.replace(target)
 
     def _make_room(self, size: int) -> None:
         """Remove what was opened longest ago. Processes that have it mapped keep it, and others fetch it again."""
