@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .vqa_questions import SEED, Question, hash_order
-from .vqa_scene_questions import TIME, scene_questions
+from .vqa_scene_questions import TIME, choice_question, scene_questions
 
 BRIGHTNESS, STATE = "region_brightness", "object_state"
 INFRARED_TYPES = (TIME, BRIGHTNESS, STATE)
@@ -44,7 +44,8 @@ def infrared_questions(row: dict[str, Any]) -> list[Question]:
     for asked, answers in found.items():
         if len(answers) == 1:
             kind, answer = next(iter(answers))
-            questions.append(_question(row["id"], kind, asked, answer))
+            choices = ("bright", "dark") if kind == BRIGHTNESS else ("yes", "no")
+            questions.append(choice_question(row["id"], kind, asked, answer, choices, which=asked))
     return questions
 
 
@@ -62,17 +63,3 @@ def balanced(questions: Sequence[Question], seed: int = SEED) -> list[Question]:
         for found in answers.values():
             kept |= {one.id for one in sorted(found, key=lambda one: hash_order(seed, one.id))[:count]}
     return [question for question in questions if question.id in kept]
-
-
-def _question(key: str, kind: str, asked: str, answer: str) -> Question:
-    choices = ("bright", "dark") if kind == BRIGHTNESS else ("yes", "no")
-    return Question(
-        id=f"{key}#{kind}-{asked}",
-        image_id=key,
-        image=key,
-        type=kind,
-        question=asked,
-        prompt=f"{asked} Answer with exactly one of: {', '.join(choices)}.",
-        answers=(answer,),
-        choices=choices,
-    )

@@ -65,20 +65,23 @@ def scene_questions(rows: Sequence[dict[str, Any]], seed: int = SEED, classes: S
             other = others[int(hash_order(seed, f"other:{key}"), 16) % len(others)]
             is_class = "Does this image show the scene class {}?"
             questions += [
-                _question(key, SCENE, "What kind of scene does this image show?", name, classes),
-                _question(key, SCENE_PRESENCE, is_class.format(name), "yes", ("yes", "no")),
-                _question(key, SCENE_PRESENCE, is_class.format(other), "no", ("yes", "no")),
+                choice_question(key, SCENE, "What kind of scene does this image show?", name, classes),
+                choice_question(key, SCENE_PRESENCE, is_class.format(name), "yes", ("yes", "no"), which="yes"),
+                choice_question(key, SCENE_PRESENCE, is_class.format(other), "no", ("yes", "no"), which="no"),
             ]
         times = {time for text in row["infrared_captions"] or () if (time := _time(text)) is not None}
         if len(times) == 1:
             asked = "Was the infrared image taken by day or by night?"
-            questions.append(_question(key, TIME, asked, times.pop(), ("day", "night")))
+            questions.append(choice_question(key, TIME, asked, times.pop(), ("day", "night")))
     return questions
 
 
-def _question(key: str, kind: str, asked: str, answer: str, choices: tuple[str, ...]) -> Question:
+def choice_question(
+    key: str, kind: str, asked: str, answer: str, choices: tuple[str, ...], *, which: str = ""
+) -> Question:
+    """A question about one row, answered by one of the choices; `which` tells several of a kind apart."""
     return Question(
-        id=f"{key}#{kind}" + (f"-{answer}" if kind == SCENE_PRESENCE else ""),
+        id=f"{key}#{kind}-{which}" if which else f"{key}#{kind}",
         image_id=key,
         image=key,
         type=kind,

@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import huggingface_hub
+import pytest
 import yaml
+from huggingface_hub import HfApi
 from loopback_cards import card_errors
 from loopback_repositories import Blobs, Commit, RefusedRequestError, Repository, StoredFile
 
@@ -526,3 +529,12 @@ def _entries(files: dict[str, StoredFile]) -> list[dict[str, Any]]:
         lfs = {"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 134}} if file.is_lfs else {}
         entries.append({"type": "file", "path": path, "size": file.size, "oid": file.git_oid, **lfs})
     return sorted(entries, key=lambda entry: entry["path"])
+
+
+def impatient_client(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
+    """A client in this process that does not wait between its attempts."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.utils._http.time, "sleep", lambda seconds: None)
+    huggingface_hub.utils.disable_progress_bars()
+    return HfApi(endpoint=hub.url, token=hub.token)

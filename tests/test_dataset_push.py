@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
-from loopback_hub import Account, LoopbackHub
+from loopback_hub import Account, LoopbackHub, impatient_client
 from PIL import Image
 from simulated_dataset import build_simulated
 
@@ -89,12 +89,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 def api(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
-    """A client in this process that does not wait between its attempts."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.utils._http.time, "sleep", lambda seconds: None)
-    huggingface_hub.utils.disable_progress_bars()
-    return HfApi(endpoint=hub.url, token=hub.token)
+    return impatient_client(hub, monkeypatch)
 
 
 def config(folder: Path, **changes: object) -> PushConfig:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
 import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
-from loopback_hub import LoopbackHub
+from loopback_hub import LoopbackHub, impatient_client
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from published_models import HEAD, KINDS, publication, save_model, save_results, save_run
@@ -64,11 +63,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 def api(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.utils._http.time, "sleep", lambda seconds: None)
-    huggingface_hub.utils.disable_progress_bars()
-    return HfApi(endpoint=hub.url, token=hub.token)
+    return impatient_client(hub, monkeypatch)
 
 
 @pytest.fixture

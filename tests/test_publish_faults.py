@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
-from loopback_hub import Account, LoopbackHub
+from loopback_hub import Account, LoopbackHub, impatient_client
 from PIL import Image
 from published_models import publication, save_results, save_run
 
@@ -43,11 +42,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 def api(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.utils._http.time, "sleep", lambda seconds: None)
-    huggingface_hub.utils.disable_progress_bars()
-    return HfApi(endpoint=hub.url, token=hub.token)
+    return impatient_client(hub, monkeypatch)
 
 
 def known_outputs(folder: Path, job: dict[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from processing import RSImageProcessor
 TINY: dict[str, Any] = {"base_channels": 8, "max_channels": 16, "depth": 2, "norm_groups": 4}
 
 # A user's machine, on which our packages cannot be imported.
-REMOTE_USER = """
-import json, sys
+REFUSE_PACKAGES = """
+import sys
 from importlib.abc import MetaPathFinder
 
 class RefusePackages(MetaPathFinder):
@@ -33,6 +33,10 @@ class RefusePackages(MetaPathFinder):
             raise ModuleNotFoundError(f"refused by the test: {fullname}", name=fullname)
 
 sys.meta_path.insert(0, RefusePackages())
+"""
+REMOTE_USER = (
+    REFUSE_PACKAGES
+    + """
 import torch
 from transformers import AutoModel
 
@@ -44,6 +48,7 @@ with torch.no_grad():
 model.save_pretrained(again)
 torch.save({"infrared": out.infrared, "class": f"{type(model).__module__}.{type(model).__name__}"}, results)
 """
+)
 
 
 def build(seed: int = 0, **fields: Any) -> RSTranslatorModel:
@@ -224,16 +229,9 @@ def use_remotely(tmp_path: Path) -> Callable[[Path], dict[str, Any]]:
     return use
 
 
-REMOTE_TRANSLATION = """
-import sys
-from importlib.abc import MetaPathFinder
-
-class RefusePackages(MetaPathFinder):
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname.partition(".")[0] in ("modeling_rsclip", "processing", "dataset_scripts"):
-            raise ModuleNotFoundError(f"refused by the test: {fullname}", name=fullname)
-
-sys.meta_path.insert(0, RefusePackages())
+REMOTE_TRANSLATION = (
+    REFUSE_PACKAGES
+    + """
 import numpy as np, torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel
@@ -246,6 +244,7 @@ with torch.no_grad(), Image.open(rgb) as image:
     infrared = model(**processor(images=image)).infrared
 Image.fromarray(model.to_pixels(infrared)[0, 0].numpy().astype(np.uint16)).save(results)
 """
+)
 
 
 def test_an_image_becomes_counts_of_the_sensor_on_a_machine_of_a_user(tmp_path: Path) -> None:

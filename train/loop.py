@@ -14,7 +14,7 @@ from datasets import Dataset
 from torch import nn
 
 from .data_order import RankBatches
-from .engine_config import DataConfig, LogConfig, ValidationConfig
+from .engine_config import DataConfig
 from .final_weights import FinalWeights, train_in_float32
 from .loader import Batches, make_loader, make_order, open_rows
 from .loss_curve import loss_curve
@@ -33,7 +33,6 @@ from .weight_averaging import WeightAverage
 Losses = dict[str, torch.Tensor]
 Step = Callable[[Accelerator, nn.Module, dict[str, torch.Tensor], int], Losses]
 
-DEFAULT_LOG, NO_VALIDATION = LogConfig(), ValidationConfig()
 # A scaler halves its scale after each step that overflows; after this many, it is not the scale.
 MOST_SKIPPED = 40
 
@@ -47,8 +46,6 @@ def fit(
     load_rows: Callable[[Any], Dataset] | None = None,
     save: Callable[[Any, Any, Path], dict[str, Any]] | None = None,
     *,
-    log: LogConfig = DEFAULT_LOG,
-    validation: ValidationConfig = NO_VALIDATION,
     measure: Measure | None = None,
 ) -> None:
     """Trains what a configuration describes and saves it.
@@ -62,16 +59,14 @@ def fit(
         load_rows: The data's configuration to rows; a split of FusionRS when not given.
         save: Writes a trained model and its processor under the run's folder and returns facts for `run.json`; saves
             both into `model/` when not given.
-        log: Trackers beside `log.jsonl`.
-        validation: When to measure, and on which rows.
         measure: What to measure; without it `validation.every_steps` is refused.
     """
-    check_trackers(log)
+    check_trackers(config.log)
     accelerator = make_accelerator(
         mixed_precision=config.optim.mixed_precision,
         shard=config.optim.shard,
         deterministic=config.save.deterministic,
-        log_with=list(log.to) or None,
+        log_with=list(config.log.to) or None,
         project_dir=config.output,
     )
     torch.use_deterministic_algorithms(config.save.deterministic)
@@ -85,8 +80,6 @@ def fit(
         run_step=run_step,
         load_rows=load_rows or load_train_split,
         save=save or save_model,
-        log=log,
-        validation=validation,
         measure=measure,
     )
     stopped = fit_and_let_go(accelerator, config, program)
@@ -108,8 +101,6 @@ class Program:
     run_step: Step
     load_rows: Callable[[Any], Dataset]
     save: Callable[[Any, Any, Path], dict[str, Any]]
-    log: LogConfig
-    validation: ValidationConfig
     measure: Measure | None
 
 
@@ -126,7 +117,7 @@ def fit_and_let_go(
 
 def fit_program(accelerator: Accelerator, config: RunConfig, program: Program) -> None:
     """Builds, prepares, loops and finishes."""
-    started, optim, validation = time.time(), config.optim, program.validation
+    started, optim, validation = time.time(), config.optim, config.validation
     set_seed(config.seed)
     rows = program.load_rows(config.data)
     held_out = load_held_out(validation, config.data, program.measure)
@@ -165,7 +156,7 @@ def fit_program(accelerator: Accelerator, config: RunConfig, program: Program) -
     made = make_loader(rows, sampler, config.data, IdentifiedBatches(program.batches_of(in_levels(processor))))
     loader = FinishedBatches(made, processor, accelerator.device)
 
-    with open_log(accelerator, config.output, config, program.log, first_step, optim.steps) as log:
+    with open_log(accelerator, config.output, config, config.log, first_step, optim.steps) as log:
         result = train(state, loader, config, first_step, program.run_step, log, validate, validation.every_steps)
     final.put_in_place(average)
     if validate is not None:

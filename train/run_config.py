@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from .engine_config import DataConfig, OptimConfig, SaveConfig
+from .engine_config import DataConfig, LogConfig, OptimConfig, SaveConfig, ValidationConfig
 
 
 class RunConfig(Protocol):
@@ -36,3 +36,11 @@ class RunConfig(Protocol):
     @property
     def save(self) -> SaveConfig:
         """What is kept."""
+
+    @property
+    def log(self) -> LogConfig:
+        """Trackers beside `log.jsonl`."""
+
+    @property
+    def validation(self) -> ValidationConfig:
+        """When to measure, and on which rows."""

@@ -41,8 +41,6 @@ def run(config: CaptionerConfig) -> None:
         lambda model: model,
         _step,
         save=save_captioner,
-        log=config.log,
-        validation=config.validation,
         measure=answer_loss(batches_of),
     )
 

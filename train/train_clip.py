@@ -67,8 +67,6 @@ def run(config: ClipConfig) -> None:
         _step,
         load_clip_rows,
         clip.save,
-        log=config.log,
-        validation=config.validation,
         measure=RETRIEVAL,
     )
 

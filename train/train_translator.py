@@ -43,8 +43,6 @@ def run(config: TranslatorConfig) -> None:
         batches_of,
         lambda model: model,
         step,
-        log=config.log,
-        validation=config.validation,
         measure=CLOSENESS,
     )
 

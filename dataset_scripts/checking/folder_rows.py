@@ -69,7 +69,7 @@ def _split_problems(folder: Path, manifest: Mapping[str, Any], index: Sequence[S
     groups, shard_of = _joined(index, "leak_groups")
     keys, _ = _joined(index, "caption_keys")
     splits = [index[number].shard["split"] for number in shard_of.tolist()]
-    audit = audit_splits(splits, groups, [str(key) if key else None for key in keys.tolist()], splits)
+    audit = audit_splits(splits, groups, [key or None for key in keys.tolist()], splits)
     for column, crossing, total in (
         ("leak_group", audit.crossing_groups, audit.groups_across_splits),
         ("caption_key", audit.crossing_caption_keys, audit.caption_keys_across_splits),

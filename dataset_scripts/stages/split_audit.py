@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .splits import Groups, number_values
+from .splits import Groups, number_values, texts_of
 
 _SAMPLE = 5
 
@@ -64,11 +64,11 @@ def audit_splits(
     if len(set(lengths)) != 1:
         raise ValueError(f"columns have {lengths} rows; give one split, group, caption key and source for each row.")
     split_codes, split_names = number_values(splits)
-    source_codes, source_names = number_values(_arrow(sources))
-    source_names = source_names.to_pylist()
+    source_codes, source_names = number_values(sources)
+    source_names = list(texts_of(source_names))
     group_codes, group_names = number_values(groups)
     crossing_groups = _crossing(group_codes, split_codes, group_names)
-    key_codes, key_names = number_values(_arrow(caption_keys))
+    key_codes, key_names = number_values(caption_keys)
     has_key = key_codes >= 0
     crossing_keys = _crossing(key_codes[has_key], split_codes[has_key], key_names)
     order = sorted(range(len(split_names)), key=lambda number: split_names[number])
@@ -102,7 +102,3 @@ def _crossing(values: NDArray[np.int64], splits: NDArray[np.int64], names: Any) 
     base = int(splits.max(initial=0)) + 1
     of_pair = np.unique(values * base + splits) // base
     return sorted(str(names[value]) for value in np.unique(of_pair[1:][of_pair[1:] == of_pair[:-1]]).tolist())
-
-
-def _arrow(values: Sequence[str | None] | pa.Array) -> pa.Array | pa.ChunkedArray:
-    return values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, pa.string())

@@ -144,7 +144,7 @@ def plan_splits(
 
 
 def number_values(values: Groups) -> tuple[NDArray[np.int64], Any]:
-    """Return for every value the number of its name, and the names; a null of Arrow's has the number -1."""
+    """Return for every value the number of its name, and the names; None, which is no name, has the number -1."""
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return _number_arrow(values)
     if isinstance(values, np.ndarray):
@@ -154,7 +154,8 @@ def number_values(values: Groups) -> tuple[NDArray[np.int64], Any]:
         return codes.astype(np.int64), [str(value) for value in distinct.tolist()]
     numbers: dict[str | int, int] = {}
     # A dictionary, because an array of strings is as wide as its longest one.
-    codes = np.fromiter((numbers.setdefault(value, len(numbers)) for value in values), np.int64, len(values))
+    found = (-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values)
+    codes = np.fromiter(found, np.int64, len(values))
     return codes, [str(value) for value in numbers]
 
 
@@ -172,7 +173,7 @@ def _number_arrow(values: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64]
     return codes, ordered.filter(pa.array(is_new))
 
 
-def _texts(names: Any) -> Iterator[str]:
+def texts_of(names: Any) -> Iterator[str]:
     """Names as Python's strings, some at a time."""
     if not isinstance(names, pa.Array):
         yield from names
@@ -184,7 +185,7 @@ def _texts(names: Any) -> Iterator[str]:
 def hash_order(names: Sequence[str] | pa.Array, salt: str) -> NDArray[np.int64]:
     """Return the positions of the names in the order of SHA-256(salt:name)."""
     digests = bytearray()
-    for name in _texts(names):
+    for name in texts_of(names):
         digests += hashlib.sha256(f"{salt}:{name}".encode()).digest()[:16]
     halves = np.frombuffer(bytes(digests), dtype=">u8").reshape(-1, 2)
     return np.lexsort((halves[:, 1], halves[:, 0]))
@@ -193,9 +194,9 @@ def hash_order(names: Sequence[str] | pa.Array, salt: str) -> NDArray[np.int64]:
 def _number_sources(sources: Sequence[str] | pa.Array) -> tuple[NDArray[np.int64], list[str]]:
     """Number sources in the order of their names, because they are served in that order."""
     codes, names = number_values(sources)
-    ordered = sorted(_texts(names))
+    ordered = sorted(texts_of(names))
     number_of = {name: number for number, name in enumerate(ordered)}
-    return np.array([number_of[name] for name in _texts(names)], dtype=np.int64)[codes], ordered
+    return np.array([number_of[name] for name in texts_of(names)], dtype=np.int64)[codes], ordered
 
 
 def _fixed_groups(
