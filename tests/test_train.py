@@ -147,6 +147,16 @@ def test_inputs_that_no_pair_needs_are_not_made(data: Path) -> None:
     assert "infrared_input_ids" not in batch
 
 
+def test_small_text_towers_read_texts_to_their_last_word(data: Path) -> None:
+    model, processor = build_clip(ClipModelConfig(size=SIZE), load_split(str(data), "train"))
+    assert processor.tokenizer.eos_token_id == len(processor.tokenizer) - 1 < SIZE.vocabulary
+    texts = processor(text=["Two ships near a pier", "Two ships near a pier at night"], return_tensors="pt")
+    with torch.no_grad():
+        first, second = model.eval().get_text_features(**texts).pooler_output
+    # Pooled at any place before the end mark, the two would be equal.
+    assert (first - second).abs().max() > 1e-3
+
+
 def test_the_schedule_rises_and_falls() -> None:
     shares = [cosine_with_warmup(step, warmup_steps=10, steps=110) for step in range(111)]
     assert shares[0] == pytest.approx(0.1)

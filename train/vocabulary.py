@@ -10,9 +10,11 @@ PAD, START, END, IMAGE = "<pad>", "<s>", "</s>", "<image>"
 
 def learn_clip_tokenizer(captions: Iterable[str], vocabulary: int, text_tokens: int) -> PreTrainedTokenizerFast:
     """A tokenizer whose texts start and end with a mark, as CLIP's do; the tower pools at the end mark."""
-    tokenizer = _learn(captions, vocabulary, [PAD, START, END])
+    tokenizer = _learn(captions, vocabulary - 1, [PAD, START])
+    # The largest number, as in CLIP's vocabulary: transformers pools at the largest one where the end mark's is 2.
+    tokenizer.add_special_tokens([END])
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A {END}", special_tokens=[(START, 1), (END, 2)]
+        single=f"{START} $A {END}", special_tokens=[(START, 1), (END, tokenizer.token_to_id(END))]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, bos_token=START, eos_token=END, model_max_length=text_tokens
