@@ -11,6 +11,7 @@ CaptionKind = Literal["preferred", "web", "human", "rotation_invariant", "machin
 TextChoice = Literal["conventional", "infrared_aware", "mixed"]
 InfraredView = Literal["rows", "rgb_duplicate", "luminance"]
 Tower = Literal["text", "rgb", "infrared"]
+InfraredTower = Literal["shared", "adapted", "separate"]
 Fusion = Literal["none", "mean", "gated", "attention"]
 Loss = Literal["softmax", "sigmoid"]
 Activation = Literal["quick_gelu", "gelu"]
@@ -25,10 +26,17 @@ class ClipDataConfig(DataConfig):
 
     also: tuple[str, ...] = ()
     """More folders or Hub datasets to train on together; where rows have no infrared, they take part without it."""
+    share: float = 1.0
+    """Share of the rows to train on, chosen by their ids alone: a smaller share is part of every larger one."""
     caption_kinds: tuple[CaptionKind, ...] = ("preferred",)
     """Captions of `rs5m` rows to draw from; `preferred` is the row's one caption to train on."""
     infrared_view: InfraredView = "rows"
     """What stands for infrared: the rows' own, or as a control the RGB image itself or its luminance."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share <= 1:
+            raise ValueError(f"data.share={self.share} must be above 0 and at most 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +48,9 @@ class TextConfig:
     one text, as many whole sentences as the tokens allow."""
     infrared: tuple[TextChoice, ...] = ("infrared_aware",)
     """For the pair with `infrared_text`; rows without an infrared caption take part in `conventional` and `mixed`."""
+    equal_texts: Literal["positives", "negatives"] = "positives"
+    """What rows with equal texts are to each other; as negatives, the official FusionRS trainer's way, a row is told
+    that its own words are wrong."""
 
     def __post_init__(self) -> None:
         for name in ("scene", "infrared"):
@@ -160,7 +171,7 @@ class ClipModelConfig:
     """Folder or id of the tokenizer, for an open_clip checkpoint."""
     size: TowerSize = field(default_factory=TowerSize)
     """Size of random towers; unused with a source."""
-    infrared_tower: Literal["shared", "adapted", "separate"] = "adapted"
+    infrared_tower: InfraredTower = "adapted"
     """How much the infrared tower shares with the RGB tower."""
     infrared_channels: Literal[1, 3] = 1
     """Channels that an infrared tower of its own reads."""

@@ -74,6 +74,8 @@ class ClipBatches:
             inputs["infrared_text"], cut = texts, cut | cut_too
             extra["infrared_caption_keys"] = keys
             extra["infrared_text_present"] = torch.tensor([bool(text) for text in texts])
+        if self.text.equal_texts == "negatives":  # without keys, a row's only positive is its own
+            extra = {name: value for name, value in extra.items() if not name.endswith("caption_keys")}
         extra["text_shortened"] = cut
         if self.modality_dropout:
             dice = torch.stack([torch.rand(2, generator=generator) for generator in generators])

@@ -1,6 +1,8 @@
 """Rows of `fusionrs` and `rs5m` under one set of columns, and the checks that a run's pairs can be trained on them."""
 
 import functools
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow.compute as pc
@@ -24,7 +26,14 @@ RS5M_COLUMNS = {
 def load_clip_rows(data: ClipDataConfig) -> Dataset:
     """Opens the split of every dataset; images stay encoded until a batch needs them."""
     parts = [_load(path, data.train_split, data.streaming) for path in (data.path, *data.also)]
-    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+    rows = parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+    return rows if data.share == 1 else rows.select(share_of_rows(rows["id"], data.share))
+
+
+def share_of_rows(ids: Iterable[str], share: float) -> list[int]:
+    """Where a share of the rows stands: the first in the order of the hashes of their ids, in the order of the rows."""
+    hashes = [hashlib.sha256(one.encode()).digest() for one in ids]
+    return sorted(sorted(range(len(hashes)), key=hashes.__getitem__)[: max(1, round(share * len(hashes)))])
 
 
 def check_rows(rows: Dataset, config: ClipConfig) -> None:

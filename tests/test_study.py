@@ -1,0 +1,110 @@
+"""Studies: arms differ in one thing, runs are made once, and intervals over seeds are Student's."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulated_dataset import build_simulated
+
+from train import study
+from train.clip_rows import share_of_rows
+from train.studies import STUDIES
+from train.study import StudyConfig, folder_name, summary
+
+
+def differences(first: Any, second: Any, path: str = "") -> set[str]:
+    if isinstance(first, dict):
+        return {name for key in first for name in differences(first[key], second[key], f"{path}.{key}".lstrip("."))}
+    return set() if first == second else {path}
+
+
+def test_an_interval_of_three_seeds_is_students() -> None:
+    found = summary([1.0, 2.0, 3.0])
+    assert found["mean"] == 2.0
+    assert found["high"] - 2.0 == pytest.approx(4.303 / 3**0.5, rel=1e-3)
+    assert found["high"] - 2.0 == pytest.approx(2.0 - found["low"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arm", "other", "changed"),
+    [
+        ("infrared-aware-text", "infrared-aware", "conventional twice", {"text.infrared"}),
+        ("infrared-aware-text", "trimodal", "no image pair", {"model.pairs"}),
+        ("infrared-aware-text", "trimodal", "grey as infrared", {"data.infrared_view"}),
+        ("infrared-aware-text", "trimodal", "RGB as infrared", {"data.infrared_view"}),
+        ("infrared-aware-text", "trimodal", "equal texts negatives", {"text.equal_texts"}),
+        ("infrared-aware-text", "infrared-aware", "infrared-aware, fused", {"model.pairs", "model.fusion"}),
+        ("towers", "shared, gated", "adapted, gated", {"model.infrared_tower"}),
+        ("towers", "adapted, mean", "adapted, gated", {"model.fusion"}),
+        ("data-scale", "1/8", "all", {"data.share"}),
+    ],
+)
+def test_arms_differ_in_one_thing(name: str, arm: str, other: str, changed: set[str]) -> None:
+    arms = STUDIES[name].arms
+    assert differences(asdict(arms[arm]), asdict(arms[other])) == changed
+
+
+def test_folders_of_arms_are_their_own() -> None:
+    for found in STUDIES.values():
+        assert len({folder_name(arm) for arm in found.arms}) == len(found.arms)
+        assert found.baseline in found.arms
+
+
+def test_a_smaller_share_is_part_of_a_larger_one() -> None:
+    ids = [f"row:{number}" for number in range(1000)]
+    eighth, half = share_of_rows(ids, 1 / 8), share_of_rows(ids, 1 / 2)
+    assert (len(eighth), len(half)) == (125, 500)
+    assert set(eighth) < set(half)
+    assert half == sorted(half)
+    again = share_of_rows(ids[::-1], 1 / 8)
+    assert {999 - place for place in again} == set(eighth)
+
+
+def test_equal_texts_are_negatives_only_where_that_is_asked_for() -> None:
+    arms = STUDIES["infrared-aware-text"].arms
+    assert arms["equal texts negatives"].text.equal_texts == "negatives"
+    assert {arm.text.equal_texts for name, arm in arms.items() if "equal" not in name} == {"positives"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_simulated(tmp_path_factory.mktemp("data") / "fusionrs", 120, seed=5)
+
+
+def test_a_study_trains_what_is_missing_and_says_how_arms_differ(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[str] = []
+    run = study.run
+
+    def counted(config: Any) -> None:
+        trained.append(config.output.name)
+        run(config)
+
+    monkeypatch.setattr(study, "run", counted)
+    arms = ("--arms", "conventional twice", "infrared-aware")
+    command = ["infrared-aware-text", "--data", str(data), "--output", str(tmp_path / "s"), "--seeds", "2", *arms]
+    study.main([*command, "--steps", "2"])
+    assert trained == ["conventional-twice-0", "infrared-aware-0", "conventional-twice-1", "infrared-aware-1"]
+    record = json.loads((tmp_path / "s" / "study.json").read_text())
+    name = "infrared_to_infrared_text/recall_at_10"
+    base, other = (record["arms"][arm][name]["values"] for arm in ("conventional twice", "infrared-aware"))
+    expected = [one - two for one, two in zip(other, base, strict=True)]
+    assert record["differences"]["infrared-aware"][name]["values"] == pytest.approx(expected)
+    assert record["dataset"]["manifest_sha256"]
+    assert record["chance"][name] == pytest.approx(10 / record["n"], rel=0.01)
+    assert "infrared-aware" in capsys.readouterr().out
+
+    study.main([*command, "--steps", "2"])
+    assert len(trained) == 4
+    with pytest.raises(ValueError, match=r"was trained for 2 steps on .*, not for 3"):
+        study.main([*command, "--steps", "3"])
+
+
+def test_a_study_refuses_what_it_cannot_compare(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="an interval needs 2 to 10"):
+        StudyConfig(name="towers", output=tmp_path, seeds=1)
+    with pytest.raises(ValueError, match="towers has no arm 'shared', only shared, gated"):
+        StudyConfig(name="towers", output=tmp_path, arms=("shared",))
