@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OPEN_CLIP := .cache/open_clip/.ready
+SPACE := .cache/space/.ready
+# A worker for each core: tests mostly wait for processes of theirs. Those of a file share its fixtures, in one worker.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
@@ -30,6 +33,18 @@ $(OPEN_CLIP): .venv/.ready
 		open_clip_torch==3.3.0 torchvision==0.28.0 ftfy==6.3.1 wcwidth==0.9.4
 	touch $@
 
+# The demo Space in an environment of its own, over .venv: Gradio refuses the Pillow that the package asks for. Playwright
+# brings no browser here; the tests use Debian's.
+$(SPACE): .venv/.ready model_cards/space_app/requirements.txt model_cards/space_constraints.txt
+	$(PYTHON) -m venv --clear .cache/space
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$(.cache/space/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/core.pth"
+	grep -v -i "^pillow==" constraints.txt | cat - model_cards/space_constraints.txt > .cache/space/constraints.txt
+	.cache/space/bin/python -m pip install --quiet --disable-pip-version-check --constraint .cache/space/constraints.txt \
+		--requirement model_cards/space_app/requirements.txt playwright
+	command -v chromium || (apt-get update --quiet=2 && apt-get install --quiet=2 --yes chromium fonts-dejavu-core)
+	touch $@
+
 demo: .venv/.ready
 	$(BIN)/python -m model_cards.demo --output demo --overwrite
 
@@ -37,12 +52,14 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd model_cards/space_app && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml --explicit-package-bases \
+		--cache-dir ../../.mypy_cache/space .
 
 test: lint $(OPEN_CLIP)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
-test-slow: $(OPEN_CLIP)
-	$(BIN)/python -m pytest -m "slow and not gpu"
+test-slow: $(OPEN_CLIP) $(SPACE)
+	$(PYTEST) -m "slow and not gpu"
 
 test-conformance: .venv/.ready
 	$(BIN)/python tests/conformance_run.py
