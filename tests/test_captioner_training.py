@@ -1,6 +1,7 @@
 """Training the captioner: what the loss is of, parts and adapters that change nothing, and stages that do."""
 
 import importlib.util
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from conftest import LLAMA
 from peft import PeftModel
+from PIL import Image
 from processing_fixtures import make_scene, make_tokenizer
 from simulated_dataset import build_simulated
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -26,6 +28,7 @@ from train.captioner_config import CaptionerModelConfig, LoraConfig, TaskConfig
 from train.captioner_data import CaptionerBatches, TooLongError, read_instructions
 from train.captioner_presets import CAPTIONER_PRESETS
 from train.captioning_step import captioning_step, split_rows
+from train.clip_config import AugmentationConfig
 
 # PEFT asks transformers for it.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -307,6 +310,37 @@ def test_rows_become_tasks_by_weight_and_never_ask_of_what_is_not_shown(processo
     assert not any("infrared" in asked for _, asked, _ in blind)
     control = drawn(processor, TaskConfig(scene=0, infrared=0, question=1, infrared_of_rgb=True), ("rgb",))
     assert any("infrared" in asked for _, asked, _ in control)
+
+
+def test_questions_are_of_the_types_that_are_wanted(processor: RSCaptionerProcessor) -> None:
+    task = TaskConfig(scene=0, infrared=0, question=1, question_types=("region_brightness",))
+    asked = {question.split("?")[0] for _, question, _ in drawn(processor, task, ("pair",))}
+    assert asked == {f"Does the {region} look bright or dark in the infrared image" for region in ("sea", "quay")}
+    with pytest.raises(ValueError, match="question_types is empty; name at least one of scene_class"):
+        TaskConfig(question_types=())
+
+
+def test_the_images_of_a_pair_are_turned_together(processor: RSCaptionerProcessor) -> None:
+    rgb, infrared = Image.new("RGB", (32, 32)), Image.new("L", (32, 32))
+    for image, bright in ((rgb, (255, 255, 255)), (infrared, 255)):
+        image.paste(bright, (0, 0, 8, 4))  # in a corner, longer than high: all eight views differ
+    encoded = []
+    for image in (rgb, infrared):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        encoded.append({"bytes": buffer.getvalue()})
+    row = {**ROW, "rgb": encoded[0], "infrared": encoded[1]}
+    batches = CaptionerBatches(
+        processor, 0, ("pair",), TaskConfig(), augmentation=AugmentationConfig(orientation="all")
+    )
+    views = [batches([{**row, "epoch": epoch}])["pixel_values"] for epoch in range(60)]
+    masks = [view[:, 0] > (view.amax() + view.amin()) / 2 for view in views]
+    assert all(torch.equal(*mask) for mask in masks)
+    assert {int(mask[0].sum()) for mask in masks} == {32}
+    assert len({mask.numpy().tobytes() for mask in masks}) == 8
+    plain = CaptionerBatches(processor, 0, ("pair",), TaskConfig())([{**row, "epoch": 0}])["pixel_values"]
+    unvaried = CaptionerBatches(processor, 0, ("pair",), TaskConfig(), augmentation=AugmentationConfig())
+    assert torch.equal(unvaried([{**row, "epoch": 0}])["pixel_values"], plain)
 
 
 def test_instructions_are_replayed_in_place_of_rows(processor: RSCaptionerProcessor, tmp_path: Path) -> None:

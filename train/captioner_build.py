@@ -95,6 +95,7 @@ def _assemble(
         infrared_channels=clip.config.infrared_channels,
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
         projector_reduction=config.projector_reduction,
+        vision_feature_layer=config.feature_layer,
         vision_feature_select_strategy="full" if siglip else "default",
         tie_word_embeddings=language.config.tie_word_embeddings,
         lm_head_bias=head.bias is not None,
@@ -211,4 +212,6 @@ def _small_language_model(size: LanguageModelSize, tokenizer: PreTrainedTokenize
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         tie_word_embeddings=True,
+        # Embeddings of length one: with the 0.02 of wide models, a narrow one hardly sees its inputs at first.
+        initializer_range=size.width**-0.5,
     )

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from .clip_config import AugmentationConfig
 from .engine_config import DataConfig, LogConfig, OptimConfig, SaveConfig, ValidationConfig
+
+QuestionType = Literal["scene_class", "scene_presence", "time_of_day", "region_brightness", "object_state"]
+QUESTION_TYPES: tuple[QuestionType, ...] = get_args(QuestionType)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,9 @@ class CaptionerModelConfig:
     bits (needs bitsandbytes), or nothing."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """The adapters."""
+    feature_layer: int = -2
+    """Hidden state of the towers that is projected: the last but one, as Llava's; -1 is the last, for towers that are
+    trained."""
     freeze_towers: bool = True
     """Keep the image towers as they are."""
 
@@ -80,6 +87,8 @@ class TaskConfig:
     """Describe what the infrared shows: an infrared caption of the row, where it has one."""
     question: float = 0.0
     """Answer a question that the row proves: scene class, time of day, what is bright or dark."""
+    question_types: tuple[QuestionType, ...] = QUESTION_TYPES
+    """Which questions: of the scene, or of what the infrared shows."""
     instruction: float = 0.0
     """Replay a row of `instructions` in place of the row, so that the language model keeps what it knew."""
     instructions: Path | None = None
@@ -94,6 +103,8 @@ class TaskConfig:
                 f"task weights are scene={self.scene}, infrared={self.infrared}, question={self.question}, "
                 f"instruction={self.instruction}; none may be negative, and one that every row can be must be positive."
             )
+        if not self.question_types:
+            raise ValueError(f"task.question_types is empty; name at least one of {', '.join(QUESTION_TYPES)}.")
         if (self.instruction > 0) != (self.instructions is not None):
             raise ValueError(
                 f"task.instruction={self.instruction} and task.instructions={self.instructions}: a weight needs a "
@@ -113,6 +124,8 @@ class CaptionerConfig:
     """What a row shows the captioner, drawn at random; repeated entries are drawn more often."""
     data: DataConfig = field(default_factory=DataConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """How images are varied; texts that say left or upper are then wrong of an image that was turned."""
     model: CaptionerModelConfig = field(default_factory=CaptionerModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     save: SaveConfig = field(default_factory=SaveConfig)

@@ -16,6 +16,8 @@ from evaluation.vqa_scene_questions import TIME, scene_questions
 from processing import RSCaptionerProcessor
 
 from .captioner_config import TaskConfig
+from .clip_config import AugmentationConfig
+from .clip_images import SCALED_INFRARED, RowImages, squared
 from .draw import draw, pick
 
 Conversation = list[dict[str, Any]]
@@ -35,6 +37,7 @@ class CaptionerBatches:
         inputs: tuple[str, ...],
         task: TaskConfig | None = None,
         classes: Sequence[str] = (),
+        augmentation: AugmentationConfig | None = None,
     ) -> None:
         """Reads the instructions.
 
@@ -44,12 +47,17 @@ class CaptionerBatches:
             inputs: what a row may show, repeated entries more often.
             task: weights of the tasks.
             classes: scene classes that questions choose from, in lower case.
+            augmentation: how images are varied.
 
         Raises:
             TooLongError: an instruction does not fit the language model.
         """
         self.processor, self.seed, self.inputs = processor, seed, inputs
         self.task, self.classes = task or TaskConfig(), tuple(classes)
+        images, self.views, self.settings = processor.image_processor, None, dict[str, Any]()
+        if augmentation is not None and augmentation != AugmentationConfig():
+            self.views = RowImages(images, "rows", augmentation, seed)
+            self.settings = {**SCALED_INFRARED, **(squared(images) if augmentation.crop_area < 1 else {})}
         self.instructions = [] if self.task.instructions is None else read_instructions(self.task.instructions)
         for number, conversation in enumerate(self.instructions):
             self._tokens([conversation], f"instruction {number + 1} of {self.task.instructions}")
@@ -73,13 +81,19 @@ class CaptionerBatches:
             return self.instructions[int(torch.randint(len(self.instructions), (1,), generator=generator))]
         pairs = options[name]
         asked, answer = pairs[int(torch.randint(len(pairs), (1,), generator=generator))]
-        images = [
-            {"type": kind, "image": row["rgb" if kind == "image" else "infrared"]["bytes"]} for kind in BLOCKS[shown]
-        ]
+        images = [{"type": kind, "image": image} for kind, image in self._images(row, shown)]
         return [
             {"role": "user", "content": [*images, {"type": "text", "text": asked}]},
             {"role": "assistant", "content": answer},
         ]
+
+    def _images(self, row: dict[str, Any], shown: str) -> list[tuple[str, Any]]:
+        """The images that are shown: as they are encoded, or varied, a pair alike."""
+        names = {"image": "rgb", "infrared": "infrared"}
+        if self.views is None:
+            return [(kind, row[names[kind]]["bytes"]) for kind in BLOCKS[shown]]
+        view = self.views(row)
+        return [(kind, getattr(view, names[kind])) for kind in BLOCKS[shown]]
 
     def _options(self, row: dict[str, Any], shown: str) -> dict[str, list[tuple[str, str]]]:
         """The tasks that a row can be, each with what may be asked and answered; none of weight zero."""
@@ -103,10 +117,11 @@ class CaptionerBatches:
         questions = [one for one in scene_questions([row], classes=self.classes) if one.type != TIME]
         if sees_infrared:
             questions += infrared_questions(row)
-        return [(question.prompt, question.answers[0]) for question in questions]
+        wanted = self.task.question_types
+        return [(question.prompt, question.answers[0]) for question in questions if question.type in wanted]
 
     def _tokens(self, conversations: list[Conversation], what: str) -> dict[str, Any]:
-        batch = dict(self.processor.prepare_conversations(conversations))
+        batch = dict(self.processor.prepare_conversations(conversations, **self.settings))
         limit, found = self.processor.tokenizer.model_max_length, batch["input_ids"].shape[1]
         if found > limit:
             raise TooLongError(

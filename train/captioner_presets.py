@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from .captioner_config import CaptionerConfig, CaptionerModelConfig, TaskConfig
+from .captioner_config import CaptionerConfig, CaptionerModelConfig, LanguageModelSize, TaskConfig
+from .clip_config import AugmentationConfig
 from .engine_config import OptimConfig
 
 # Batches, learning rates and schedules of LLaVA-1.5's two stages; the adapters are FusionRS's.
@@ -26,6 +27,28 @@ CAPTIONER_PRESETS: dict[str, tuple[str, CaptionerConfig]] = {
         CaptionerConfig(
             task=TaskConfig(scene=1.0, infrared=1.0, question=1.0),
             optim=OptimConfig(steps=220, batch_size=32, learning_rate=2e-3, warmup_steps=20),
+        ),
+    ),
+    "debug-facts": (
+        "As small as `debug`: questions of what only infrared shows, day or night, bright or dark; trains the towers.",
+        CaptionerConfig(
+            inputs=("pair", "pair", "pair", "rgb"),
+            augmentation=AugmentationConfig(orientation="all"),
+            task=TaskConfig(
+                scene=0.0,
+                infrared=0.0,
+                question=1.0,
+                question_types=("time_of_day", "region_brightness"),
+                infrared_of_rgb=True,
+            ),
+            model=CaptionerModelConfig(feature_layer=-1, freeze_towers=False, size=LanguageModelSize(layers=2)),
+            optim=OptimConfig(
+                steps=1000,
+                batch_size=32,
+                learning_rate=1e-3,
+                warmup_steps=30,
+                part_rates={"model.vision_tower": 0.3, "model.infrared_tower": 0.3},
+            ),
         ),
     ),
     "projector": (

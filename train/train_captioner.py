@@ -31,8 +31,13 @@ def run(config: CaptionerConfig) -> None:
     """Trains on what each row shows, RGB, infrared, or the pair, and on what is asked of it."""
     classes = scene_classes(config) if config.task.question else ()
 
-    def batches_of(processor: Any) -> CaptionerBatches:
+    def plain_batches_of(processor: Any) -> CaptionerBatches:
         return CaptionerBatches(processor, config.seed, config.inputs, config.task, classes)
+
+    def batches_of(processor: Any) -> CaptionerBatches:
+        return CaptionerBatches(
+            processor, config.seed, config.inputs, config.task, classes, augmentation=config.augmentation
+        )
 
     fit(
         config,
@@ -41,7 +46,7 @@ def run(config: CaptionerConfig) -> None:
         lambda model: model,
         _step,
         save=save_captioner,
-        measure=answer_loss(batches_of),
+        measure=answer_loss(plain_batches_of),
     )
 
 
