@@ -18,7 +18,7 @@ from .check import inspect_folder, published_problems
 from .checking.folder_files import WITHHELD
 from .checking.folder_problem import Problem
 from .checking.shard_rights import text_problems
-from .publishing.destination import MAIN, Destination, check_names
+from .publishing.destination import MAIN, Destination, check_names, check_pull_request
 from .publishing.hub_errors import HubError
 from .publishing.hub_push import bring, print_files
 from .publishing.public_file import PublicFile
@@ -43,12 +43,16 @@ class PushConfig:
     """Check and list only; nothing is asked of the Hub."""
     overwrite_remote: bool = False
     """Delete shards that an earlier version left there, and replace files of a repository that has no manifest."""
+    pull_request: bool = False
+    """Open a pull request, and change nothing on main: for a review, or where you may not write."""
     workers: int = os.cpu_count() or 1
     """Shards that are checked at a time."""
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot work."""
+        """Refuse names that cannot work, and what excludes each other."""
         check_names(self.repo, self.revision, self.tag)
+        if self.pull_request:
+            check_pull_request(self.revision, self.tag, private=self.private)
 
 
 class UnfitFolderError(RuntimeError):
@@ -81,6 +85,7 @@ def push(config: PushConfig, api: HfApi | None = None) -> str | None:
         tag=config.tag,
         private=config.private,
         overwrite_remote=config.overwrite_remote,
+        pull_request=config.pull_request,
     )
     name = config.folder.resolve().name
     return bring(api, to, files, message=f"Publish {name}{f' {config.tag}' if config.tag else ''}")

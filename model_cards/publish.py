@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 from huggingface_hub import HfApi
 
-from dataset_scripts.publishing.destination import MAIN, Destination, check_names, is_repository
+from dataset_scripts.publishing.destination import MAIN, Destination, check_names, check_pull_request, is_repository
 from dataset_scripts.publishing.hub_errors import HubError
 from dataset_scripts.publishing.hub_push import bring, print_files
 from dataset_scripts.push import PushConfig, UnfitFolderError, push
@@ -43,10 +43,14 @@ class Target:
     """Make the repository private."""
     overwrite_remote: bool = False
     """Delete what an earlier version left there, and replace files of a repository that has no manifest."""
+    pull_request: bool = False
+    """Open a pull request, and change nothing on main: for a review, or where you may not write."""
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot work."""
+        """Refuse names that cannot work, and what excludes each other."""
         check_names(self.repo, self.revision, self.tag)
+        if self.pull_request:
+            check_pull_request(self.revision, self.tag, private=self.private)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +219,7 @@ def _publish_dataset(what: PublishDataset, api: HfApi | None) -> str | None:
         tag=what.tag,
         dry_run=not what.push,
         overwrite_remote=what.overwrite_remote,
+        pull_request=what.pull_request,
         workers=what.workers,
     )
     return push(config, api)
@@ -230,6 +235,7 @@ def _destination(what: PublishModel | PublishSpace, kind: str, sdk: str | None =
         tag=what.tag,
         private=what.private,
         overwrite_remote=what.overwrite_remote,
+        pull_request=what.pull_request,
         space_sdk=sdk,
     )
 

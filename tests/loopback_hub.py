@@ -2,7 +2,7 @@
 
     with LoopbackHub(tmp_path / "hub") as hub:
         HfApi(endpoint=hub.url, token=hub.token)   # or a fresh process with hub.environment(home)
-Faults: `hub.cut_after(requests)`, `hub.cut_upload(number)`, `hub.drop_answer(part of a path)`; `hub.heal()`.
+Faults: `hub.cut_after(requests, share)`, `hub.cut_upload(number)`, `hub.drop_answer(part of a path)`; `hub.heal()`.
 """
 
 import base64
@@ -22,6 +22,7 @@ import pytest
 import yaml
 from huggingface_hub import HfApi
 from loopback_cards import card_errors
+from loopback_discussions import answer_discussions, is_own_reference, may_propose
 from loopback_repositories import Blobs, Commit, RefusedRequestError, Repository, StoredFile
 
 KINDS = ("models", "datasets", "spaces")
@@ -67,6 +68,9 @@ class LoopbackHub:
         """Every body that arrived, whole or in part."""
         self._lock = threading.RLock()
         self._requests_left: int | None = None
+        self._loses_answers = False
+        self.cut_share = 0.5
+        """How much of the body of a request is read before its connection is cut."""
         self._uploads_left: int | None = None
         self._dropped: str | None = None
         hub = self
@@ -121,9 +125,17 @@ class LoopbackHub:
         files = self.repository(name, kind).resolve(revision).files
         return {path: file.sha256 for path, file in sorted(files.items())}
 
-    def cut_after(self, requests: int) -> None:
-        """Answer so many requests more, and then close every connection without an answer."""
-        self._requests_left = requests
+    def cut_after(self, requests: int, share: float = 0.5) -> None:
+        """Answer so many requests more, and then close every connection without an answer.
+
+        Args:
+            requests: How many are answered.
+            share: How much of the body of each later one is read. With 1 the next one arrives whole, and what it asks
+                is done; only its answer is lost.
+        """
+        self.cut_share = share
+        self._loses_answers = share == 1
+        self._requests_left = requests + self._loses_answers
 
     def cut_upload(self, number: int) -> None:
         """Close the connection in the middle of the upload of a file, and every later one."""
@@ -136,6 +148,7 @@ class LoopbackHub:
     def heal(self) -> None:
         """End all faults."""
         self._requests_left = self._uploads_left = self._dropped = None
+        self._loses_answers, self.cut_share = False, 0.5
 
     def allow(self, *, upload: bool) -> bool:
         """Count a request down; False where it is cut. The upload that is cut is the last one allowed."""
@@ -154,6 +167,8 @@ class LoopbackHub:
     def takes_answer(self, path: str) -> bool:
         """Whether the answer to this request is lost."""
         with self._lock:
+            if self._loses_answers and self._requests_left == 0:
+                return True
             if self._dropped is None or self._dropped not in path:
                 return False
             self._dropped = None
@@ -165,6 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     owner: LoopbackHub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or every answer waits 40 ms between its headers and its body
     timeout = 30
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -182,25 +198,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = b""
         try:
             if not self.owner.allow(upload=self.command == "PUT"):
-                self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
+                self.body = self.rfile.read(int(int(self.headers.get("Content-Length", 0)) * self.owner.cut_share))
                 raise _CutError
             self.body = self._read_body()
             try:
                 answer = self._route(parts.path)
             except RefusedRequestError as refusal:
                 answer = {"error": refusal.message}
-                if self.owner.takes_answer(parts.path):
-                    raise _CutError from refusal
                 self._send_json(
                     answer, refusal.status, {"X-Error-Code": refusal.code, "X-Error-Message": refusal.message}
                 )
             else:
-                if self.owner.takes_answer(parts.path):
-                    raise _CutError
                 if answer is not None:
                     self._send_json(answer)
         except (_CutError, ConnectionError):
             self.close_connection = True
+        if self.status == 0:
+            self._log()
+
+    def _log(self) -> None:
         self.owner.requests.append(LoggedRequest(self.command, self.path, self.status, len(self.body)))
         if self.body:
             self.owner.received.append(self.body)
@@ -220,7 +236,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(data, status, {"Content-Type": "application/json", **(headers or {})})
 
     def _send(self, data: bytes, status: int, headers: dict[str, str], length: int | None = None) -> None:
+        if self.owner.takes_answer(urlsplit(self.path).path):
+            raise _CutError
         self.status = status
+        self._log()  # before whoever asked can go on
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data) if length is None else length), **headers}.items():
             self.send_header(name, value)
@@ -241,17 +260,25 @@ class _Handler(BaseHTTPRequestHandler):
         if path in ("/api/repos/create", "/api/repos/delete"):
             return self._change_repositories(path, account)
         if match := re.fullmatch(r"/(datasets/|spaces/)?(.+?)\.git/info/lfs/objects/batch", path):
-            self._repository((match[1] or "models/")[:-1], match[2], account, write=True)
+            repository = self._repository((match[1] or "models/")[:-1], match[2], account)
+            reference = json.loads(self.body).get("ref", {}).get("name")
+            writer = _writer(account)
+            # Without a reference it is for a pull request that is not opened yet.
+            if not writer or (reference is not None and not is_own_reference(repository, writer, reference)):
+                self._refuse_readers(repository, account)
             return self._lfs_batch()
         if match := re.fullmatch(r"/(datasets/|spaces/)?([^/]+/[^/]+)/(?:resolve|raw)/([^/]+)/(.+)", path):
             repository = self._repository((match[1] or "models/")[:-1], match[2], account)
             return self._resolve(repository, unquote(match[3]), unquote(match[4]))
         if match := re.fullmatch(r"/api/(models|datasets|spaces)/([^/]+/[^/]+)((?:/[^/]+)*)", path):
             tail = [unquote(part) for part in match[3].split("/")[1:]]
-            write = self.command in ("POST", "PUT", "DELETE") and tail[:1] != ["paths-info"]
-            repository = self._repository(match[1], match[2], account, write=write)
+            repository = self._repository(match[1], match[2], account)
             with repository.lock:
-                return self._api(repository, tail)
+                if self.command in ("POST", "PUT", "DELETE") and tail[:1] != ["paths-info"]:
+                    writer = _writer(account)
+                    if not writer or not may_propose(repository, writer, tail, self.command, self.query):
+                        self._refuse_readers(repository, account)
+                return self._api(repository, tail, account)
         raise RefusedRequestError(404, "NotFound", f"no such page: {path}")
 
     def _account(self) -> Account | None:
@@ -262,16 +289,17 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedRequestError(401, "", "Invalid credentials in Authorization header")
         return self.owner.accounts[token]
 
-    def _repository(self, kind: str, name: str, account: Account | None, *, write: bool = False) -> Repository:
+    def _repository(self, kind: str, name: str, account: Account | None) -> Repository:
         repository = self.owner.repositories.get(f"{kind}/{name}")
-        is_member = account is not None and name.split("/")[0] in (account.name, *account.organisations)
-        if repository is None or (repository.private and not is_member):
+        if repository is None or (repository.private and not _is_member(repository, account)):
             raise RefusedRequestError(404 if account else 401, "RepoNotFound", "Repository not found")
-        if write and account is None:
-            raise RefusedRequestError(401, "RepoNotFound", "Repository not found")
-        if write and not (is_member and account is not None and account.may_write):
-            raise RefusedRequestError(403, "Forbidden", "You don't have the rights to write here")
         return repository
+
+    def _refuse_readers(self, repository: Repository, account: Account | None) -> None:
+        if account is None:
+            raise RefusedRequestError(401, "RepoNotFound", "Repository not found")
+        if not (_is_member(repository, account) and _writer(account)):
+            raise RefusedRequestError(403, "Forbidden", "You don't have the rights to write here")
 
     def _validate_card(self) -> Any:
         asked = json.loads(self.body)
@@ -358,7 +386,7 @@ class _Handler(BaseHTTPRequestHandler):
             data[first : last + 1], 206, {**headers, "Content-Range": f"bytes {first}-{last}/{file.size}"}
         )
 
-    def _api(self, repository: Repository, tail: list[str]) -> Any:
+    def _api(self, repository: Repository, tail: list[str], account: Account | None) -> Any:
         operation, rest = (tail[0], tail[1:]) if tail else ("revision", [])
         match operation:
             case "revision":
@@ -382,11 +410,11 @@ class _Handler(BaseHTTPRequestHandler):
             case "preupload":
                 return self._preupload(repository.resolve(rest[0]).files)
             case "commit":
-                return self._commit(repository, rest[0])
-            case "discussions" if rest[1:] == ["merge"]:
-                pulled = repository.commits[repository.pull_requests[int(rest[0])]]
-                repository.commit("main", pulled.files, f"Merge #{rest[0]}", repository.branches["main"])
-                return {}
+                return self._commit(repository, rest[0], account)
+            case "discussions":
+                asked = json.loads(self.body or b"{}")
+                name = "" if account is None else account.name
+                return answer_discussions(repository, name, rest, self.command, self.query, asked)
         raise RefusedRequestError(404, "NotFound", f"no such operation: {operation}")
 
     def _info(self, repository: Repository, commit: Commit) -> Any:
@@ -487,7 +515,8 @@ class _Handler(BaseHTTPRequestHandler):
             text = self.owner.blobs.path(files[".gitignore"].sha256).read_text()
         return (text or "").split()
 
-    def _commit(self, repository: Repository, revision: str) -> Any:
+    def _commit(self, repository: Repository, revision: str, account: Account | None) -> Any:
+        as_pull = "create_pr" in self.query
         head = repository.resolve(revision)
         files, title = dict(head.files), ""
         for line in self.body.splitlines():
@@ -496,7 +525,10 @@ class _Handler(BaseHTTPRequestHandler):
             match item["key"]:
                 case "header":
                     title = value["summary"]
-                    if value.get("parentCommit") not in (None, head.oid):
+                    if as_pull and value.get("parentCommit"):  # which a pull request may start from
+                        head = repository.resolve(value["parentCommit"])
+                        files = dict(head.files)
+                    elif value.get("parentCommit") not in (None, head.oid):
                         message = "A commit has happened since. Please refresh and try again."
                         raise RefusedRequestError(412, "PreconditionFailed", message)
                 case "file":
@@ -512,11 +544,23 @@ class _Handler(BaseHTTPRequestHandler):
                 case "deletedFolder":
                     start = value["path"].rstrip("/") + "/"
                     files = {path: file for path, file in files.items() if not path.startswith(start)}
-        as_pull = "create_pr" in self.query
-        made = repository.commit(revision, files, title, head.oid, as_pull=as_pull)
         url = f"{self.owner.url}/{'' if repository.kind == 'models' else repository.kind + '/'}{repository.name}"
-        pull = {"pullRequestUrl": f"{url}/discussions/{len(repository.pull_requests)}"} if as_pull else {}
+        if as_pull and account is not None:
+            made = repository.add(files, title, head.oid)
+            opened = repository.discuss(title, account.name, pulled=made.oid, status="open")
+            pull = {"pullRequestUrl": f"{url}/discussions/{opened.number}"}
+        else:
+            made, pull = repository.commit(revision, files, title, head.oid), {}
         return {"success": True, "commitOid": made.oid, "commitUrl": f"{url}/commit/{made.oid}", **pull}
+
+
+def _writer(account: Account | None) -> str:
+    """Name of an account whose token may write somewhere; empty for others."""
+    return account.name if account is not None and account.may_write else ""
+
+
+def _is_member(repository: Repository, account: Account | None) -> bool:
+    return account is not None and repository.name.split("/")[0] in (account.name, *account.organisations)
 
 
 def _entries(files: dict[str, StoredFile]) -> list[dict[str, Any]]:

@@ -39,6 +39,20 @@ class Commit:
     date: str
 
 
+@dataclass
+class Discussion:
+    """A discussion or a pull request; both count with the same numbers."""
+
+    number: int
+    title: str
+    author: str
+    is_pull_request: bool
+    status: str
+    created: str = field(default_factory=lambda: _now())
+    merge_commit: str | None = None
+    events: list[dict[str, object]] = field(default_factory=list)
+
+
 class Blobs:
     """Bytes by their SHA-256, in files."""
 
@@ -78,6 +92,8 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     pull_requests: dict[int, str] = field(default_factory=dict)
+    """The commit that each `refs/pr/N` is at."""
+    discussions: dict[int, Discussion] = field(default_factory=dict)
     history: list[tuple[str, str]] = field(default_factory=list)
     created: str = field(default_factory=lambda: _now())
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -98,22 +114,50 @@ class Repository:
             raise RefusedRequestError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return self.commits[revision]
 
-    def commit(
-        self, revision: str, files: dict[str, StoredFile], title: str, parent: str | None, *, as_pull: bool = False
-    ) -> Commit:
-        """Add a commit to a branch or a pull request, or open a pull request with it."""
+    def commit(self, revision: str, files: dict[str, StoredFile], title: str, parent: str | None) -> Commit:
+        """Add a commit to a branch or a pull request."""
+        made = self.add(files, title, parent)
+        if revision.startswith("refs/pr/"):
+            self.pull_requests[int(revision.removeprefix("refs/pr/"))] = made.oid
+        else:
+            self.move(revision.removeprefix("refs/heads/"), made.oid)
+        return made
+
+    def add(self, files: dict[str, StoredFile], title: str, parent: str | None) -> Commit:
+        """Add a commit that no reference is at yet."""
         names = sorted((path, file.sha256) for path, file in files.items())
         text = f"{names}{title}{parent}{next(self._numbers)}{self.name}"
         oid = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         made = Commit(oid=oid, files=files, title=title, parent=parent, date=_now())
         self.commits[oid] = made
-        if as_pull:
-            self.pull_requests[len(self.pull_requests) + 1] = oid
-        elif revision.startswith("refs/pr/"):
-            self.pull_requests[int(revision.removeprefix("refs/pr/"))] = oid
-        else:
-            self.move(revision.removeprefix("refs/heads/"), oid)
         return made
+
+    def discuss(self, title: str, author: str, *, pulled: str | None, status: str) -> Discussion:
+        """Open a discussion, or a pull request of the commit `pulled`."""
+        number = len(self.discussions) + 1
+        made = Discussion(number, title, author, is_pull_request=pulled is not None, status=status)
+        self.discussions[number] = made
+        if pulled is not None:
+            self.pull_requests[number] = pulled
+        return made
+
+    def merged_files(self, number: int) -> tuple[dict[str, StoredFile], list[str]]:
+        """What main would hold if a pull request was merged, and the paths where both sides changed a file."""
+        main, pulled = self.resolve("main"), self.resolve(f"refs/pr/{number}")
+        ancestors = {commit.oid for commit in self.log(main)}
+        base = next(commit for commit in self.log(pulled) if commit.oid in ancestors)
+        files, conflicts = dict(main.files), []
+        for path in sorted({*base.files, *pulled.files}):
+            before, after, now = (commit.files.get(path) for commit in (base, pulled, main))
+            if before == after or now == after:
+                continue
+            if now != before:
+                conflicts.append(path)
+            elif after is None:
+                del files[path]
+            else:
+                files[path] = after
+        return files, conflicts
 
     def move(self, branch: str, oid: str) -> None:
         """Set a branch, and remember that."""

@@ -1,6 +1,10 @@
 """The publishing of a model that is cut off anywhere ends, when it is run again, where it would have ended."""
 
+import itertools
+import random
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +13,12 @@ from huggingface_hub import HfApi
 from loopback_hub import Account, LoopbackHub, impatient_client
 from PIL import Image
 from published_models import publication, save_results, save_run
+from safetensors.torch import load_file, save_file
 
 from dataset_scripts.publishing.destination import Destination
 from dataset_scripts.publishing.hub_errors import HubError
 from dataset_scripts.publishing.hub_push import bring
-from dataset_scripts.publishing.public_file import disk_file, written_file
+from dataset_scripts.publishing.public_file import PublicFile, disk_file, written_file
 from model_cards import publish_model
 from model_cards.publish import publish
 
@@ -24,6 +29,7 @@ REPO = "ORG/clip"
 # Requests that are still answered: from none, over the staging branch, to the commit on main and what follows it.
 REQUESTS = (0, 1, 2, 4, 5, 6, 8, 9, 11, 14, 17, 20)
 UPLOADS = (0, 1, 2)
+RANDOM_CUTS = 10
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +102,86 @@ def test_an_upload_that_is_cut_leaves_main_whole_and_ends_the_same_when_run_agai
     finish(hub, wanted)
     sent = [request.path for request in hub.requests if request.method == "PUT" and request.status == 200]
     assert len(sent) == len(set(sent)) == 3, "weights or images arrived twice"
+
+
+@dataclass(frozen=True)
+class Uncut:
+    """An upload that nothing disturbed."""
+
+    versions: list[list[PublicFile]]
+    """Files of a version that is there already, if any, and of the one that is sent."""
+    bodies: list[int]
+    """Bytes of each request, in their order."""
+    tree: dict[str, str]
+
+    def trees(self) -> list[dict[str, str]]:
+        """What main may hold: nothing, or a version."""
+        return [{}, *(dict(sorted((file.path, file.sha256) for file in files)) for files in self.versions)]
+
+    def cut_points(self) -> list[tuple[int, float]]:
+        """Requests that are answered, and the share of the next one that arrives: 1 where only its answer is lost.
+
+        Half are drawn from all requests, which are mostly small, and half from all bytes, which are mostly in a few.
+        """
+        generator = random.Random(len(self.versions))
+        numbers = generator.sample(range(len(self.bodies)), RANDOM_CUTS // 2)
+        points = [(number, generator.choice((0.0, 1.0))) for number in numbers]
+        ends = list(itertools.accumulate(self.bodies))
+        for byte in generator.sample(range(ends[-1]), RANDOM_CUTS - len(points)):
+            number = next(number for number, end in enumerate(ends) if byte < end)
+            points.append((number, 1 - (ends[number] - byte) / self.bodies[number]))
+        return points
+
+
+@pytest.fixture(scope="module", params=["nothing", "an older version"])
+def uncut(
+    request: pytest.FixtureRequest, run: Path, no_fresh_process: None, tmp_path_factory: pytest.TempPathFactory
+) -> Uncut:
+    place = tmp_path_factory.mktemp("uncut")
+    older = shutil.copytree(run, place / "older")
+    weights = load_file(older / "model" / "model.safetensors")
+    changed = {name: tensor + 1 for name, tensor in weights.items()}
+    save_file(changed, older / "model" / "model.safetensors", {"format": "pt"})
+    folders = [older, run] if request.param == "an older version" else [run]
+    versions = []
+    for number, folder in enumerate(folders):
+        account = publication(folder, repo=REPO).account()
+        versions.append(publish_model.assemble_model(folder, account, place / str(number)))
+    with pytest.MonkeyPatch.context() as patched, LoopbackHub(place / "hub", page_entries=7) as hub:
+        client = impatient_client(hub, patched)
+        for files in versions:
+            before = len(hub.requests)
+            send_assembled(files, client, patched)
+        return Uncut(versions, [one.bytes for one in hub.requests[before:]], hub.tree(REPO, kind="models"))
+
+
+def send_assembled(files: list[PublicFile], api: HfApi, patched: pytest.MonkeyPatch) -> str | None:
+    """Publish without doing again what comes before the sending."""
+    patched.setattr("model_cards.publish.assemble_model", lambda *arguments: files)
+    return publish(publication(Path("clip"), push=True), api)
+
+
+@pytest.mark.parametrize("number", range(RANDOM_CUTS))
+def test_a_model_that_is_cut_at_a_random_point_is_never_there_in_part_and_ends_as_if_uncut(
+    uncut: Uncut, hub: LoopbackHub, api: HfApi, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    *there, wanted = uncut.versions
+    for files in there:
+        send_assembled(files, api, monkeypatch)
+    hub.cut_after(*uncut.cut_points()[number])
+    with pytest.raises(HubError, match="the connection to the Hub broke"):
+        send_assembled(wanted, api, monkeypatch)
+    if f"models/{REPO}" in hub.repositories:
+        assert hub.tree(REPO, kind="models") in uncut.trees()
+    hub.heal()
+    send_assembled(wanted, api, monkeypatch)
+    repository = hub.repository(REPO, "models")
+    assert hub.tree(REPO, kind="models") == uncut.tree == uncut.trees()[-1]
+    seen = [hub.tree(REPO, oid, "models") for branch, oid in repository.history if branch == "main"]
+    assert seen == uncut.trees()
+    assert set(repository.branches) == {"main"}
+    sent = [one.path for one in hub.requests if one.method == "PUT" and one.status == 200]
+    assert len(sent) == len(set(sent)), "weights or images arrived twice"
 
 
 @pytest.mark.parametrize("part", ["repos/create", "/branch/push", "/commit/push", "/commit/main", "/tag/"])

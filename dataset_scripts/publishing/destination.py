@@ -34,12 +34,16 @@ class Destination:
     private: bool = False
     overwrite_remote: bool = False
     """Delete such files, and replace files of a repository that has no manifest."""
+    pull_request: bool = False
+    """Open a pull request in place of a change of the branch."""
     space_sdk: str | None = None
     """What runs a Space."""
 
     def __post_init__(self) -> None:
         """Refuse names that cannot work."""
         check_names(self.repo, self.revision, self.tag)
+        if self.pull_request:
+            check_pull_request(self.revision, self.tag, private=self.private)
 
     def page(self, hub: str) -> str:
         """Address of the repository."""
@@ -54,6 +58,23 @@ class Destination:
 def is_repository(name: str) -> bool:
     """Whether a text is ORG/NAME."""
     return _REPO.fullmatch(name) is not None
+
+
+def check_pull_request(revision: str, tag: str | None, *, private: bool) -> None:
+    """Raise ValueError for what cannot be asked together with a pull request."""
+    if tag is not None:
+        raise ValueError(
+            f"tag is {tag!r} beside --pull-request; a tag names what is on the branch. Set it once the pull request is "
+            "merged."
+        )
+    if private:
+        raise ValueError(
+            "--private beside --pull-request has no meaning: the repository is there already. Leave one of them out."
+        )
+    if revision != MAIN:
+        raise ValueError(
+            f"revision is {revision!r} beside --pull-request, which is for {MAIN} alone. Leave one of them out."
+        )
 
 
 def check_names(repo: str, revision: str, tag: str | None) -> None:

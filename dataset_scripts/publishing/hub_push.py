@@ -1,4 +1,4 @@
-"""One version of a dataset, a model or a Space to the Hub: planned, refused where it must be, sent, tagged."""
+"""One version of a dataset, model or Space to the Hub: planned, refused where it must be, sent or proposed, tagged."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,29 @@ from huggingface_hub import HfApi
 
 from .destination import Destination
 from .hub_errors import HubError, named_hub_errors
+from .hub_pull_request import propose
 from .hub_upload import UploadPlan, open_repository, plan_upload, remove_staging, upload
 from .public_file import PublicFile
 
 
 def bring(api: HfApi, to: Destination, files: Sequence[PublicFile], *, message: str) -> str:
-    """Publish files, one of which is the manifest, and return the commit that holds them.
+    """Publish or propose files, one of which is the manifest, and return the commit that holds them.
 
     Raises:
         HubError: the Hub did not do what was asked; the branch is as it was, or complete.
     """
     with named_hub_errors(to.repo):
-        api.whoami()
-        open_repository(api, to)
+        account = api.whoami()
+        if not to.pull_request:  # which nobody can open where there is no repository
+            open_repository(api, to)
         plan = plan_upload(api, to, files)
         _refuse(to, plan)
+        if to.pull_request and not plan.is_done:
+            return propose(api, to, files, plan, message=message, author=account["name"])
         if plan.is_done:
             print(f"{to.repo}@{to.revision} has all {len(files)} files; nothing is sent.")
-            remove_staging(api, to, files, plan)
+            if not to.pull_request:
+                remove_staging(api, to, files, plan)
             commit = plan.head
         else:
             print(f"sending {len(plan.changed)} files; {plan.unchanged} are there, {len(plan.stale)} are deleted")

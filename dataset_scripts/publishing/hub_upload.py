@@ -67,7 +67,7 @@ def plan_upload(api: HfApi, to: Destination, files: Sequence[PublicFile]) -> Upl
         branch_exists=to.revision in branches,
         changed=changed,
         unchanged=len(files) - len(changed),
-        stale=_stale(to, there, files),
+        stale=stale_files(to, there, files),
         foreign=sorted(file.path for file in changed if file.path in there) if to.is_foreign(there) else [],
         branches=branches,
         tags={ref.name: ref.target_commit for ref in refs.tags},
@@ -79,12 +79,8 @@ def upload(api: HfApi, to: Destination, files: Sequence[PublicFile], plan: Uploa
     staging = _staging(files)
     remove_staging(api, to, files, plan)  # that of a run that was cut off may start from an older commit
     api.create_branch(to.repo, branch=staging, revision=plan.head, repo_type=to.kind)
-    additions = [_addition(file) for file in plan.changed]
+    additions = send_files(api, to, plan.changed, revision=staging)
     deletions = [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in plan.stale]
-    api.preupload_lfs_files(to.repo, additions, repo_type=to.kind, revision=staging, free_memory=False)
-    for file, addition in zip(plan.changed, additions, strict=True):
-        if addition.upload_info.sha256.hex() != file.sha256:
-            raise HubError(f"{file.path} changed while it was sent; nothing is published. Check the folder.")
     staged = api.create_commit(
         to.repo, [*additions, *deletions], commit_message=message, revision=staging, repo_type=to.kind
     ).oid
@@ -109,6 +105,20 @@ def upload(api: HfApi, to: Destination, files: Sequence[PublicFile], plan: Uploa
     return str(commit)
 
 
+def send_files(
+    api: HfApi, to: Destination, files: Sequence[PublicFile], *, revision: str, create_pr: bool = False
+) -> list[CommitOperationAdd]:
+    """Send what is large, and return what a commit has to add; what the Hub has already is not sent again."""
+    additions = [CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=file.content) for file in files]
+    api.preupload_lfs_files(
+        to.repo, additions, repo_type=to.kind, revision=revision, create_pr=create_pr, free_memory=False
+    )
+    for file, addition in zip(files, additions, strict=True):
+        if addition.upload_info.sha256.hex() != file.sha256:
+            raise HubError(f"{file.path} changed while it was sent; nothing is published. Check the folder.")
+    return additions
+
+
 def remove_staging(api: HfApi, to: Destination, files: Sequence[PublicFile], plan: UploadPlan) -> None:
     """Delete the staging branch that a run with the same files left, if it was cut off."""
     if (staging := _staging(files)) in plan.branches:
@@ -119,7 +129,7 @@ def verify(api: HfApi, to: Destination, commit: str, files: Sequence[PublicFile]
     """Compare what a commit holds with what it should hold."""
     there = remote_files(api, to, commit)
     wrong = [file.path for file in files if not is_same(there.get(file.path), file)]
-    wrong += _stale(to, there, files)
+    wrong += stale_files(to, there, files)
     if wrong:
         raise HubError(
             f"commit {commit[:12]} of {to.repo} does not hold what was sent: {', '.join(wrong[:5])} "
@@ -142,7 +152,13 @@ def is_same(remote: RepoFile | None, file: PublicFile) -> bool:
     return bool(remote.blob_id == _git_hash(file))
 
 
-def _stale(to: Destination, there: Mapping[str, RepoFile], files: Sequence[PublicFile]) -> list[str]:
+def version_of(files: Sequence[PublicFile]) -> str:
+    """Short name of a version: the hash of its manifest, which holds those of the other files."""
+    return next(file.sha256 for file in files if file.path == MANIFEST)[:12]
+
+
+def stale_files(to: Destination, there: Mapping[str, RepoFile], files: Sequence[PublicFile]) -> list[str]:
+    """Files of another version that must not be left."""
     wanted = {file.path for file in files}
     return sorted(path for path in there if to.belongs(path) and path not in wanted)
 
@@ -160,8 +176,4 @@ def _git_hash(file: PublicFile) -> str:
 
 def _staging(files: Sequence[PublicFile]) -> str:
     """Name of the staging branch: that of the version, so that the same command finds it again."""
-    return f"push-{next(file.sha256 for file in files if file.path == MANIFEST)[:12]}"
-
-
-def _addition(file: PublicFile) -> CommitOperationAdd:
-    return CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=file.content)
+    return f"push-{version_of(files)}"
