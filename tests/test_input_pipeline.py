@@ -379,7 +379,9 @@ HfApi().upload_folder(
 @pytest.mark.slow
 def test_rows_stream_from_the_hub_by_ranges_and_each_is_seen_once(data: Path, tmp_path: Path) -> None:
     with LoopbackHub(tmp_path / "hub") as hub:
-        environment = {**hub.environment(tmp_path / "home"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        # A cache of its own: an earlier run of this test has fetched the same shards.
+        own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+        environment = {**hub.environment(tmp_path / "home"), **own}
         output = [
             subprocess.run(
                 [sys.executable, "-c", program, str(data / "data")], env=environment, stdout=subprocess.PIPE, check=True
