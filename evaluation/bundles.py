@@ -3,6 +3,7 @@
 Rows that a protocol cannot use (no class name, say) are left out and counted in the notes of the result.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,9 @@ def row_bundle(clip: Clip, rows: Dataset, batch_size: int) -> Bundle:
     arrays = _pairs_of(clip, rows, batch_size)
     arrays["text"] = embed_texts(clip, [one["captions"][0] for one in texts])
     if all(one["infrared_captions"] for one in texts):
-        arrays["infrared_text"] = embed_texts(clip, [one["infrared_captions"][0] for one in texts])
+        infrared_texts = [one["infrared_captions"][0] for one in texts]
+        arrays["infrared_text"] = embed_texts(clip, infrared_texts)
+        arrays["infrared_caption_key"] = np.array([text_key(text) for text in infrared_texts])
     return Bundle(
         id=np.array(rows["id"]),
         caption_key=np.array(rows["caption_key"]),
@@ -98,6 +101,11 @@ def row_bundle(clip: Clip, rows: Dataset, batch_size: int) -> Bundle:
         source=np.array(rows["source"]),
         **arrays,
     )
+
+
+def text_key(text: str) -> str:
+    """Equal for texts of equal words."""
+    return hashlib.sha256(" ".join(text.casefold().split()).encode()).hexdigest()[:16]
 
 
 def scene_bundle(clip: Clip, data: Data, prompts: str, batch_size: int) -> Found:

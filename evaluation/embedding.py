@@ -36,6 +36,8 @@ class Bundle:
     """(N,), unique."""
     caption_key: Array = field(default_factory=_none_given)
     """(T,) texts with equal keys count as one; of prompts, the class."""
+    infrared_caption_key: Array = field(default_factory=_none_given)
+    """(N,) rows whose infrared texts have equal keys count as one; without it each row is its own."""
     label: Array = field(default_factory=_none_given)
     """(N,) the class shown, `|` between several, empty for none."""
     source: Array = field(default_factory=_none_given)
@@ -57,7 +59,7 @@ class Bundle:
         for name in ROW_ARRAYS:
             if getattr(self, name) is not None:
                 _check_embeddings(getattr(self, name), self.id, name)
-        for name in ("label", "source"):
+        for name in ("label", "source", "infrared_caption_key"):
             _check_length(getattr(self, name), len(self.id), name, "one for each id")
         for name in ("caption_key", "image_id", "text_id"):
             texts = max(len(self.caption_key), len(self.image_id)) if self.text is None else len(self.text)
@@ -94,11 +96,14 @@ class Bundle:
         np.savez_compressed(path, **{name: value for name, value in arrays.items() if value is not None and len(value)})
 
     def listing_sha256(self) -> str:
-        """What was tested, whatever the order and the model: every id with label and source, every text with its key.
+        """What was tested, whatever the order and the model: every id with what describes it, every text with its key.
 
         Prompts are no part of it.
         """
-        rows = sorted(zip(*(_or_blank(array, self.id) for array in (self.id, self.label, self.source)), strict=True))
+        columns = [_or_blank(array, self.id) for array in (self.id, self.label, self.source)]
+        if len(self.infrared_caption_key):
+            columns.append(self.infrared_caption_key.tolist())
+        rows = sorted(zip(*columns, strict=True))
         texts = []
         if len(self.caption_key) == len(self.id) or len(self.image_id):
             ids = self.id if len(self.image_id) == 0 else self.image_id

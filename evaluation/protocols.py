@@ -37,7 +37,7 @@ PROTOCOLS = (
         name="retrieval-fusionrs",
         source="FusionRS (arXiv 2606.17020)",
         says="RGB, infrared, fused pairs and texts find each other; texts with equal caption keys count as one.",
-        arrays="id and two of text, rgb, infrared, fused, infrared_text; caption_key, source",
+        arrays="id and two of text, rgb, infrared, fused, infrared_text; caption_key, infrared_caption_key, source",
         headline=("mean_recall_of_12", *(f"{way}/recall_at_10" for way in _FUSIONRS)),
     ),
     Protocol(

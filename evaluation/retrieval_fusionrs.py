@@ -1,6 +1,7 @@
 """Protocol `retrieval-fusionrs`: RGB, infrared, fused pairs and texts find each other.
 
-Images and texts are positives where their `caption_key` is equal, RGB and infrared where they are one row.
+Images and texts are positives where their `caption_key` is equal (of infrared texts, `infrared_caption_key`), RGB and
+infrared where they are one row.
 """
 
 import numpy as np
@@ -51,4 +52,8 @@ def score(bundle: Bundle) -> list[Metric]:
 
 def positives_of(bundle: Bundle, query: str, gallery: str) -> Keys:
     """The key that makes two rows positives of each other in this direction."""
-    return bundle.caption_key if "text" in (query, gallery) else bundle.id
+    if "text" in (query, gallery):
+        return bundle.caption_key
+    if "infrared_text" in (query, gallery) and len(bundle.infrared_caption_key):
+        return bundle.infrared_caption_key
+    return bundle.id

@@ -21,27 +21,29 @@ from .retrieval_fusionrs import DIRECTIONS, positives_of
 
 Array = npt.NDArray[Any]
 
+# What makes texts of several rows count as one.
+TEXT_KEYS = ("caption_key", "infrared_caption_key")
 # FusionRS's Mean R is over these.
 FOUR_DIRECTIONS = (("infrared", "text"), ("text", "infrared"), ("rgb", "infrared"), ("infrared", "rgb"))
 
 
 def retrieval_fusionrs(bundle: Bundle, tested: Bundle) -> Outcome:
-    """Every direction the bundle has: by caption key, by row alone (`single_positive/`), and within each source."""
-    keyed = tested if len(tested.caption_key) else replace(tested, caption_key=tested.id)
+    """Every direction the bundle has: by caption keys, by row alone (`single_positive/`), and within each source."""
+    keyed = replace(tested, **{name: key if len(key := getattr(tested, name)) else tested.id for name in TEXT_KEYS})
     metrics, measured = _all_directions(bundle, keyed, "")
     if not metrics:
         raise ValueError(
             "retrieval-fusionrs needs two of rgb, infrared, fused, text, infrared_text; the bundle has one."
         )
-    if len(set(keyed.caption_key.tolist())) < len(keyed.id):
-        single = replace(keyed, caption_key=keyed.id)
+    if any(len(set(getattr(keyed, name).tolist())) < len(keyed.id) for name in TEXT_KEYS):
+        single = replace(keyed, **dict.fromkeys(TEXT_KEYS, keyed.id))
         more, more_measured = _all_directions(bundle, single, "single_positive/", only_texts=True)
         metrics, measured = metrics + more, measured + more_measured
     sources = sorted(set(tested.source.tolist()))
     for source in sources if len(sources) > 1 else []:
         rows = tested.source == source
         inside = np.isin(bundle.id, tested.id[rows])
-        part = {name: getattr(keyed, name)[rows] for name in ("id", "caption_key", "source")}
+        part = {name: getattr(keyed, name)[rows] for name in ("id", "source", *TEXT_KEYS)}
         metrics += _all_directions(_rows(bundle, inside), Bundle(**part), f"source/{source}/")[0]
     return Outcome(metrics=metrics, cases=Cases(groups={"rows": tested.id}, measured=measured))
 
@@ -53,7 +55,8 @@ def _all_directions(
     unit = {name: anchor(tested.id, bundle.id, array, name) for name, array in arrays.items() if array is not None}
     metrics, measured, four, luck = list[Metric](), list[Measured](), list[Part](), list[float]()
     for query, gallery in DIRECTIONS:
-        if query not in unit or gallery not in unit or (only_texts and "text" not in (query, gallery)):
+        is_of_text = not {"text", "infrared_text"}.isdisjoint((query, gallery))
+        if query not in unit or gallery not in unit or (only_texts and not is_of_text):
             continue
         keys = _codes(positives_of(tested, query, gallery))
         (queries, asked), (entries, held) = unit[query], unit[gallery]

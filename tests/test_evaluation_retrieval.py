@@ -1,5 +1,6 @@
 """Retrieval: ranks, recall, chance and intervals against hand-written and brute-force cases."""
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from evaluation import retrieval_fusionrs
 from evaluation.embedding import Bundle, load_bundle
 from evaluation.retrieval import chance_recall, mean_interval, ranks_of_first_positive, recall_at
+from evaluation.score import ProtocolOptions, score_protocol
 
 
 def test_ranks_of_a_case_written_by_hand() -> None:
@@ -111,6 +113,24 @@ def test_texts_match_by_caption_and_images_by_row() -> None:
     assert scores["chance/rgb_to_infrared/recall_at_1"] == pytest.approx(0.25)
     assert scores["chance/text_to_rgb/recall_at_1"] == pytest.approx((0.5 + 0.5 + 0.25 + 0.25) / 4)
     assert not any("fused" in name for name in scores)
+
+
+def test_equal_infrared_texts_count_as_one_where_their_keys_are_given() -> None:
+    eye = np.eye(4, dtype=np.float32)
+    alone = replace(bundle(), infrared_text=eye[[0, 0, 2, 3]])  # rows 1 and 2 say the same of the infrared
+    keyed = replace(alone, infrared_caption_key=np.array(["p", "p", "q", "r"]))
+    scores, strict = (
+        {metric.name: metric.value for metric in score_protocol("retrieval-fusionrs", one, ProtocolOptions()).metrics}
+        for one in (keyed, alone)
+    )
+    assert scores["infrared_text_to_infrared/recall_at_1"] == 1.0  # both texts find row 1's image, which either may
+    assert strict["infrared_text_to_infrared/recall_at_1"] == 0.75
+    assert scores["infrared_to_infrared_text/recall_at_1"] == 0.75  # row 2 looks like nothing
+    assert strict["infrared_to_infrared_text/recall_at_1"] == 0.5  # row 1's text is tied with row 2's
+    for name in ("infrared_text_to_infrared", "infrared_to_infrared_text"):
+        assert scores[f"single_positive/{name}/recall_at_1"] == strict[f"{name}/recall_at_1"]
+    assert scores["chance/infrared_to_infrared_text/recall_at_1"] == pytest.approx((0.5 + 0.5 + 0.25 + 0.25) / 4)
+    assert keyed.listing_sha256() != alone.listing_sha256()
 
 
 def test_a_bundle_survives_its_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
