@@ -157,6 +157,18 @@ def test_small_text_towers_read_texts_to_their_last_word(data: Path) -> None:
     assert (first - second).abs().max() > 1e-3
 
 
+def test_a_small_siglip_tower_is_built_and_used_by_a_captioner(data: Path, tmp_path: Path) -> None:
+    rows = load_split(str(data), "train")
+    model, processor = build_clip(ClipModelConfig(size=replace(SIZE, tower="siglip")), rows)
+    assert {model.vision_model.config.model_type, model.infrared_model.config.model_type} == {"siglip_vision_model"}
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    captioner, _ = build_captioner(CaptionerModelConfig(clip=tmp_path, feature_layer=-1), rows)
+    assert captioner.config.vision_feature_select_strategy == "full"
+    assert captioner.config.vision_feature_layer == -1
+    assert captioner.config.text_config.initializer_range == captioner.config.text_config.hidden_size**-0.5
+
+
 def test_the_schedule_rises_and_falls() -> None:
     shares = [cosine_with_warmup(step, warmup_steps=10, steps=110) for step in range(111)]
     assert shares[0] == pytest.approx(0.1)

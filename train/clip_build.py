@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-from transformers import CLIPTextConfig, CLIPVisionConfig
+from transformers import CLIPTextConfig, CLIPVisionConfig, SiglipVisionConfig
 
 from modeling_rsclip import RSCLIPConfig, RSCLIPModel, import_clip
 from modeling_rsclip.configuration_rsclip import LOSS_PAIRS
@@ -83,7 +83,7 @@ def _small_clip(size: TowerSize, rows: Dataset, fields: dict[str, Any]) -> tuple
         "num_attention_heads": size.heads,
         "hidden_act": "gelu",
     }
-    vision = CLIPVisionConfig(
+    vision = (CLIPVisionConfig if size.tower == "clip" else SiglipVisionConfig)(
         **shape, num_hidden_layers=size.vision_layers, image_size=size.image_size, patch_size=size.patch_size
     )
     text = CLIPTextConfig(

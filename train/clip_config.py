@@ -95,6 +95,9 @@ class AugmentationConfig:
 class TowerSize:
     """Towers that start from random weights."""
 
+    tower: Literal["clip", "siglip"] = "clip"
+    """Image tower: CLIP's, which is pooled at a class token, or SigLIP's, which attends to all patches in the end; a
+    captioner finds more in patches of the latter."""
     image_size: int = 96
     """Side of the images in pixels."""
     patch_size: int = 16
