@@ -112,6 +112,7 @@ def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Ru
         **{name: first[name] for name in ORIGIN},
         "date": max(run["date"] for runs in found.values() for run in runs),
         "seeds": config.seeds,
+        "steps": study.arms[study.baseline].optim.steps if config.steps is None else config.steps,
         "n": max(metric["n"] for metric in first["metrics"]),
         "chance": {name: value for runs in found.values() for name, value in _chance(runs[0], study)},
         "arms": {arm: summarize_seeds(runs) for arm, runs in scores.items()},

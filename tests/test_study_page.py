@@ -1,0 +1,90 @@
+"""The page of studies says what their JSON says, and only what its intervals leave no doubt of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from model_cards import study_page
+from model_cards.study_page import END, RESULTS, START, findings, read_records, section, table, with_section
+
+ROOT = Path(__file__).parents[1]
+DIRECTION = "infrared_to_text"
+
+
+def spread(mean: float, half: float) -> dict[str, Any]:
+    return {"mean": mean, "low": mean - half, "high": mean + half, "values": [mean - half / 2, mean, mean + half / 2]}
+
+
+def metrics(mean: float, half: float) -> dict[str, Any]:
+    return {f"{DIRECTION}/recall_at_{k}": spread(mean * k / 10, half) for k in (1, 5, 10)}
+
+
+@pytest.fixture
+def record() -> dict[str, Any]:
+    arms = {"plain": metrics(0.2, 0.01), "better": metrics(0.3, 0.01), "worse": metrics(0.1, 0.01)}
+    differences = {"better": metrics(0.1, 0.05), "worse": metrics(-0.1, 0.05), "unclear": metrics(0.1, 0.2)}
+    return {
+        "study": "one",
+        "question": "Does it help?",
+        "baseline": "plain",
+        "dataset": {"manifest_sha256": "a" * 64},
+        "code_revision": "b" * 40,
+        "versions": {"torch": "2.13.0"},
+        "date": "2026-01-02T00:00:00+00:00",
+        "seeds": 3,
+        "steps": 220,
+        "n": 1000,
+        "chance": {f"{DIRECTION}/recall_at_{k}": k / 1000 for k in (1, 5, 10)},
+        "arms": arms,
+        "differences": differences,
+    }
+
+
+def test_what_is_said_follows_from_the_intervals(record: dict[str, Any]) -> None:
+    assert findings(record) == [
+        "**better**: above in infrared → text (+10.0 [5.0, 15.0]).",
+        "**worse**: below in infrared → text (-10.0 [-15.0, -5.0]).",
+        "**unclear**: no clear difference in 1 direction.",
+    ]
+    lines = table(record).splitlines()
+    assert lines[2] == "| plain | 2.0 / 20.0 [19.0, 21.0] |"
+    assert lines[-1] == "| chance | 0.10 / 1.0 |"
+
+
+def test_the_page_has_every_number_and_a_figure(record: dict[str, Any], tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text(f"# Title\n\n{START}\nold\n{END}\n\nrest\n")
+    (results / "one.json").write_text(json.dumps(record))
+    (results / "introduction.md").write_text("# Studies\n")
+    (results / "one.md").write_text("What surprised us.\n")
+    study_page.main(["--root", str(tmp_path), "--results", str(results)])
+    page = (tmp_path / "docs" / "study.md").read_text()
+    assert "## Does it help?" in page
+    assert "30.0 [29.0, 31.0]" in page
+    assert page.endswith("What surprised us.\n")
+    with Image.open(tmp_path / "docs" / "study-one.png") as figure:
+        assert len(figure.convert("RGB").getcolors(1 << 20)) > 10
+    readme = (tmp_path / "README.md").read_text()
+    assert "old" not in readme
+    assert readme.startswith("# Title\n\n" + START)
+    assert readme.endswith("\n\nrest\n")
+    assert "**better**: above" in readme
+
+
+def test_what_cannot_be_rendered_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no NAME\.json"):
+        read_records(tmp_path)
+    with pytest.raises(ValueError, match=r"README\.md lacks"):
+        with_section("# Title", "text")
+
+
+def test_the_pages_of_this_project_are_rendered_from_its_results() -> None:
+    records = read_records(RESULTS)
+    assert (ROOT / "docs" / "study.md").read_text() == study_page.page(records, RESULTS)
+    readme = (ROOT / "README.md").read_text()
+    assert readme == with_section(readme, section(records))
