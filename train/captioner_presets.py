@@ -43,7 +43,7 @@ CAPTIONER_PRESETS: dict[str, tuple[str, CaptionerConfig]] = {
             ),
             model=CaptionerModelConfig(feature_layer=-1, freeze_towers=False, size=LanguageModelSize(layers=2)),
             optim=OptimConfig(
-                steps=1000,
+                steps=2000,
                 batch_size=32,
                 learning_rate=1e-3,
                 warmup_steps=30,
