@@ -53,7 +53,8 @@ def load_remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadRemote
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", modules)
-        patch.setattr(sys, "path", list(sys.path))
+        # Before the folder that another file's tests may have added: transformers appends.
+        patch.setattr(sys, "path", [modules, *sys.path])
         yield load
     for name in [name for name in sys.modules if name.startswith("transformers_modules")]:
         del sys.modules[name]
