@@ -28,7 +28,7 @@ ARMS = {"tri-modal": "debug", "RGB only": "debug-rgb-only"}
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """How large the demo is. The defaults take under six minutes on two cores."""
+    """How large the demo is. The defaults take about seven minutes on two cores."""
 
     output: Path = Path("demo")
     """Folder of the report, the runs and the results."""
