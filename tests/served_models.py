@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from test_remote_code import CLIPS, build_captioner, build_clip, build_processor
 
 from model_cards.shipped_files import ship_handler, ship_pipelines
 
-# Code that lies beside weights is copied here, not into the cache of whoever runs the tests.
-transformers.dynamic_module_utils.HF_MODULES_CACHE = str(Path(__file__).parents[1] / ".cache" / "modules")
+# Code that lies beside weights is copied here, not into the cache of whoever runs the tests; each worker has its own.
+MODULES = Path(__file__).parents[1] / ".cache" / "modules" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+transformers.dynamic_module_utils.HF_MODULES_CACHE = str(MODULES)
 
 # Infrared in 16 bits, of a range that the fixtures' window covers.
 INFRARED = make_scene()[..., 1].astype(np.uint16) * 40 + 1
