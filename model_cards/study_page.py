@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import tyro
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
 # Directions beside each other, as a reader compares them.
@@ -154,9 +151,8 @@ def draw(record: Record, path: Path) -> None:
     """Recall at 10 of every arm, a panel for each pair of directions."""
     groups = [group for group in GROUPS if f"{group[0]}/recall_at_{SHOWN}" in record["chance"]]
     arms = list(record["arms"])
-    figure, panels = plt.subplots(
-        1, len(groups), figsize=(2 + 2.4 * len(groups), 1.2 + 0.36 * len(arms)), sharey=True, squeeze=False
-    )
+    figure = Figure(figsize=(2 + 2.4 * len(groups), 1.2 + 0.36 * len(arms)))
+    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)
     for panel, group in zip(panels[0], groups, strict=True):
         for offset, colour, direction in zip((-0.14, 0.14), COLOURS, group, strict=True):
             above = (0, 16 if offset < 0 else 4)
@@ -191,7 +187,6 @@ def draw(record: Record, path: Path) -> None:
     figure.supxlabel(f"recall at {SHOWN}, % (dotted: chance)", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
 
 
 def section(records: Mapping[str, Record]) -> str:
