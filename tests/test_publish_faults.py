@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import HfApi
 from loopback_hub import Account, LoopbackHub, impatient_client
 from PIL import Image
-from published_models import publication, save_results, save_run
+from published_models import known_outputs, publication, save_results, save_run
 from safetensors.torch import load_file, save_file
 
 from dataset_scripts.publishing.destination import Destination
@@ -49,12 +49,6 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 @pytest.fixture
 def api(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
     return impatient_client(hub, monkeypatch)
-
-
-def known_outputs(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """These tests are about sending; `test_publish.py` runs the fresh process."""
-    scores = [{"label": label, "score": 0.5 / (1 + number)} for number, label in enumerate(job["labels"])]
-    return {"rgb": scores, "pair": scores}
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,7 +13,7 @@ from huggingface_hub import CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from loopback_hub import Account, LoopbackHub, impatient_client
 from PIL import Image
-from published_models import publication, save_run
+from published_models import known_outputs, publication, save_run
 from simulated_dataset import build_simulated
 
 from dataset_scripts.__main__ import main as dataset_main
@@ -43,15 +43,10 @@ def api(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
 
 @pytest.fixture(scope="module")
 def model_files(tmp_path_factory: pytest.TempPathFactory) -> list[PublicFile]:
-    """An assembled model; `test_publish.py` runs the fresh process that tries it."""
-
-    def outputs(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
-        scores = [{"label": label, "score": 0.5 / (1 + number)} for number, label in enumerate(job["labels"])]
-        return {"rgb": scores, "pair": scores}
-
+    """An assembled model."""
     place = tmp_path_factory.mktemp("model")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(publish_model, "try_model", outputs)
+        patched.setattr(publish_model, "try_model", known_outputs)
         run = save_run("clip", place / "clip")
         return publish_model.assemble_model(run, publication(run, repo=REPO).account(), place / "assembled")
 
