@@ -7,11 +7,15 @@ workers are actors that may hold a GPU. `benchmarks/engine.py` compares it with 
 import json
 import os
 import pickle
+import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 Task = Mapping[str, Any]
 Result = dict[str, Any]
@@ -20,6 +24,10 @@ Result = dict[str, Any]
 _PLAIN_ERRORS = ("DiskFullError", "ValueError", "FileNotFoundError", "PermissionError", "ImportError")
 
 _QUIET = {"DAFT_ANALYTICS_ENABLED": "0", "DAFT_PROGRESS_BAR": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+# How long threads of the engine may take to leave Python; they need milliseconds.
+_LEAVING_SECONDS = 5.0
 
 
 class Work(Protocol):
@@ -81,12 +89,14 @@ def run_tasks(work: Work, tasks: Sequence[Task], config: EngineConfig, *, on_gpu
         gpus=config.gpus_per_worker if on_gpu and config.engine == "ray" else 0,
     )(pickle.dumps(work))
     table = daft.from_pydict({"task": [json.dumps(task) for task in tasks]}).into_batches(1)
-    rows = table.select(worker.run(table["task"]).alias("result")).iter_rows(results_buffer_size=1)
-    for row in _named_losses(rows):
-        result = json.loads(row["result"])
-        if "error" in result:
-            raise TaskFailedError(result["error"])
-        yield result
+    results = table.select(worker.run(table["task"]).alias("result"))
+    rows = cast(Generator[dict[str, Any], None, None], results.iter_rows(results_buffer_size=1))
+    with _threads_left_behind_are_awaited(), closing(rows):
+        for row in _named_losses(rows):
+            result = json.loads(row["result"])
+            if "error" in result:
+                raise TaskFailedError(result["error"])
+            yield result
 
 
 class _Worker:
@@ -105,7 +115,7 @@ class _Worker:
             return json.dumps({"error": _text_of(error)})
 
 
-def _named_losses(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _named_losses(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Say what it means when a worker process is gone; the engine speaks of a connection."""
     try:
         yield from rows
@@ -116,6 +126,26 @@ def _named_losses(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             "a worker process ended in the middle of its task: it was killed, perhaps because memory ran out. What is "
             "finished is kept: run the same command again, with fewer --workers or --rows-per-part if memory is short."
         ) from error
+
+
+@contextmanager
+def _threads_left_behind_are_awaited() -> Iterator[None]:
+    """Wait in the end until threads that came from outside Python have left it.
+
+    The engine has threads of its own that tell Python of results; one that is still inside when the interpreter ends
+    brings the process down, with the right answer given and the wrong exit status.
+    """
+    before = set(sys._current_frames())
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + _LEAVING_SECONDS
+        while _foreign_threads() - before and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+def _foreign_threads() -> set[int]:
+    return set(sys._current_frames()).difference(thread.ident for thread in threading.enumerate() if thread.ident)
 
 
 @cache
