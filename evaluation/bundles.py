@@ -19,9 +19,10 @@ from .class_outcomes import SEPARATOR
 from .embedding import Bundle
 from .foreign_models import Clip, Floats, embed_images, embed_pairs, embed_texts
 from .image_folders import read_image_folder
+from .pair_conditions import PairCondition
 from .retrieval_rs import SKYSCRIPT_PREFIX
 from .rows import load_split
-from .score import NEEDS_VALIDATION, RETRIEVAL_RS, ProtocolOptions
+from .score import CONDITIONED, NEEDS_VALIDATION, RETRIEVAL_RS, ProtocolOptions
 
 PAIR_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
@@ -46,6 +47,9 @@ class Data:
     """Class names of zero-shot: aid, resisc45, eurosat, eurosat-folders, or folders for the folders' own names."""
     pair_folders: tuple[str, str] = ("rgb", "infrared")
     """Folders of RGB and infrared images with equal names, where the data of pair-retrieval is no built dataset."""
+    condition: PairCondition = "as_is"
+    """What happened to the pairs of retrieval-fusionrs and pair-retrieval: an image is missing, the infrared has noise
+    as strong as itself, or is shifted by a twelfth of its sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,8 @@ class Found:
 
 def bundles_of(protocol: str, clip: Clip, data: Data, options: ProtocolOptions, batch_size: int) -> Found:
     """Embeds what the protocol needs, and says so on one line per split."""
+    if data.condition != "as_is" and protocol not in CONDITIONED:
+        raise ValueError(f"condition is {data.condition!r}; only {' and '.join(CONDITIONED)} know conditions of pairs.")
     if protocol in RETRIEVAL_RS:
         return Found(test=caption_bundle(clip, data, batch_size, SKYSCRIPT_PREFIX if "sky" in protocol else ""))
     modality = options.modality_of(protocol)
@@ -76,19 +82,19 @@ def bundles_of(protocol: str, clip: Clip, data: Data, options: ProtocolOptions, 
         return scene_bundle(clip, data, options.prompts_of(protocol), batch_size)
     if protocol == "pair-retrieval" and not (data.data / "data").is_dir():
         return Found(test=pair_bundle(clip, data, batch_size))
-    test = row_bundle(clip, load_split(str(data.data), data.split), batch_size)
+    test = row_bundle(clip, load_split(str(data.data), data.split), batch_size, data.condition)
     if protocol not in NEEDS_VALIDATION:
         return Found(test=test)
     return Found(test=test, validation=row_bundle(clip, load_split(str(data.data), data.validation_split), batch_size))
 
 
-def row_bundle(clip: Clip, rows: Dataset, batch_size: int) -> Bundle:
+def row_bundle(clip: Clip, rows: Dataset, batch_size: int, condition: PairCondition = "as_is") -> Bundle:
     """Both images, the first caption and the first infrared caption of every row; it stays out where a row has none."""
     texts = rows.select_columns(["captions", "infrared_captions"]).to_list()
     lost = [row for row, one in zip(rows["id"], texts, strict=True) if not one["captions"]]
     if lost:
         raise ValueError(f"{len(lost)} rows have no caption, such as {lost[0]!r}; retrieval needs one for each.")
-    arrays = _pairs_of(clip, rows, batch_size)
+    arrays = _pairs_of(clip, rows, batch_size, condition)
     arrays["text"] = embed_texts(clip, [one["captions"][0] for one in texts])
     if all(one["infrared_captions"] for one in texts):
         infrared_texts = [one["infrared_captions"][0] for one in texts]
@@ -178,7 +184,8 @@ def pair_bundle(clip: Clip, data: Data, batch_size: int) -> Bundle:
         )
     ids = sorted(sides[0])
     pairs = [(sides[0][name], sides[1][name]) for name in ids]
-    arrays = embed_pairs(clip, pairs, [f"{rgb} with {infrared}" for rgb, infrared in pairs], batch_size)
+    names = [f"{rgb} with {infrared}" for rgb, infrared in pairs]
+    arrays = embed_pairs(clip, pairs, names, batch_size, data.condition)
     return Bundle(id=np.array(ids), **arrays)
 
 
@@ -189,14 +196,14 @@ def prompt_texts(names: Sequence[str], prompts: str) -> tuple[list[str], list[st
     return texts, [name for name in names for _ in templates]
 
 
-def _pairs_of(clip: Clip, rows: Dataset, batch_size: int) -> dict[str, Floats]:
+def _pairs_of(clip: Clip, rows: Dataset, batch_size: int, condition: PairCondition = "as_is") -> dict[str, Floats]:
     """Embeds row by row of images that are decoded a batch at a time."""
     parts: dict[str, list[Floats]] = {}
     for start in range(0, len(rows), 16 * batch_size):
         some = rows.select(range(start, min(start + 16 * batch_size, len(rows))))
         pairs = [(row["rgb"]["bytes"], row["infrared"]["bytes"]) for row in some]
         names = [f"row {name}" for name in some["id"]]
-        for name, part in embed_pairs(clip, pairs, names, batch_size).items():
+        for name, part in embed_pairs(clip, pairs, names, batch_size, condition).items():
             parts.setdefault(name, []).append(part)
     return {name: np.concatenate(part) for name, part in parts.items()}
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from modeling_rsclip import RSCLIPModel, import_clip
 from processing import BadImage, RSCLIPProcessor, import_processor
 
+from .pair_conditions import PairCondition, under_condition
 from .results import weights_sha256
 
 Floats = npt.NDArray[np.float32]
@@ -150,9 +151,15 @@ def embed_images(
 
 @torch.inference_mode()
 def embed_pairs(
-    clip: Clip, pairs: Sequence[tuple[Source, Source]], names: Sequence[str], batch_size: int = 64
+    clip: Clip,
+    pairs: Sequence[tuple[Source, Source]],
+    names: Sequence[str],
+    batch_size: int = 64,
+    condition: PairCondition = "as_is",
 ) -> dict[str, Floats]:
     """`rgb`, `infrared` and, where the model fuses, `fused` embeddings (pairs, D), not normalised.
+
+    Under a condition that leaves an image out there are none of it, and `fused` is of the other alone.
 
     Raises:
         BadImage: An image cannot be read, or the two of a pair differ in size; the message holds its name.
@@ -161,10 +168,12 @@ def embed_pairs(
     for start in tqdm(range(0, len(pairs), batch_size), desc="embed pairs", unit="batch", leave=False):
         batch = slice(start, start + batch_size)
         inputs = _read(clip, [{"images": rgb, "infrared": infrared} for rgb, infrared in pairs[batch]], names[batch])
-        outputs = {
-            "rgb": clip.model.get_image_features(inputs["pixel_values"]),
-            "infrared": clip.model.get_infrared_features(inputs["infrared_values"]),
-        }
+        inputs = under_condition(condition, inputs, names[batch])
+        outputs = {}
+        if "pixel_values" in inputs:
+            outputs["rgb"] = clip.model.get_image_features(inputs["pixel_values"])
+        if "infrared_values" in inputs:
+            outputs["infrared"] = clip.model.get_infrared_features(inputs["infrared_values"])
         if clip.fuses:
             outputs["fused"] = clip.model.get_fused_features(**inputs)
         for name, output in outputs.items():

@@ -135,5 +135,6 @@ def run_scored(config: RunConfig, protocol: ScoredProtocol) -> Outcome:
         model={"id": clip.id, "weights_sha256": clip.weights_sha256},
         dataset=dataset,
         config={**plain(asdict(config)), **found.notes},
+        condition=config.data.condition,
     )
     return outcome

@@ -14,6 +14,7 @@ from . import class_outcomes, retrieval_outcomes
 from .cases import Outcome
 from .class_names import PROMPT_SETS, PromptOrder
 from .embedding import Bundle, load_bundle
+from .pair_conditions import PairCondition
 from .protocols import protocol_named
 from .report_figures import confusion_figure, results_figure, short
 from .results import file_sha256, write_results
@@ -41,6 +42,8 @@ DEFAULT_PROMPTS = {
     "presence": "hit-uav",
 }
 OF_INFRARED = ("zero-shot-infrared", "presence", "linear-probe")
+# What is asked of pairs, and so can be asked of damaged ones.
+CONDITIONED = ("retrieval-fusionrs", "pair-retrieval")
 Modality = Literal["rgb", "infrared", "fused"]
 
 
@@ -203,9 +206,10 @@ def write_outcome(
     model: dict[str, str],
     dataset: dict[str, str],
     config: dict[str, Any],
+    condition: PairCondition = "as_is",
 ) -> None:
     """Writes the results JSON, its figure, the cases, and the confusion matrix with its picture."""
-    named = variant(protocol, options)
+    named = variant(protocol, options) + (f":{condition}" if condition != "as_is" else "")
     write_files(output, outcome, benchmark=protocol, protocol=named, model=model, dataset=dataset, config=config)
     if outcome.confusion is not None:
         figure = output.with_suffix(".confusion.png")
