@@ -54,14 +54,18 @@ class FactsConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Asks, scores, prints and writes."""
     config = tyro.cli(FactsConfig, args=argv, description=__doc__)
+    for metric in evaluate_facts(config):
+        print(f"{metric.name:45} {metric.value:6.1%} [{metric.low:.1%}, {metric.high:.1%}] n={metric.n}")
+
+
+def evaluate_facts(config: FactsConfig) -> list[Metric]:
+    """Asks, scores and writes."""
     refuse_existing(config.output, config.overwrite)
     rows = load_split(str(config.data), config.split)
     rows = rows.select(range(min(config.rows or len(rows), len(rows))))
     model = RSCaptionerForConditionalGeneration.from_pretrained(config.model).eval()
     processor = RSCaptionerProcessor.from_pretrained(config.model)
     metrics = fact_metrics(model, processor, rows, config.batch_size)
-    for metric in metrics:
-        print(f"{metric.name:45} {metric.value:6.1%} [{metric.low:.1%}, {metric.high:.1%}] n={metric.n}")
     dataset = {"id": str(config.data), "listing_sha256": listing_of([references_of(rows, "infrared_captions")])}
     if (config.data / "manifest.json").is_file():
         dataset["manifest_sha256"] = file_sha256(config.data / "manifest.json")
@@ -74,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         dataset=dataset,
         config=plain(asdict(config)),
     )
+    return metrics
 
 
 def fact_metrics(

@@ -13,18 +13,11 @@ import tyro
 from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
-# Directions beside each other, as a reader compares them.
-GROUPS = (
-    ("infrared_to_text", "text_to_infrared"),
-    ("infrared_to_infrared_text", "infrared_text_to_infrared"),
-    ("rgb_to_text", "text_to_rgb"),
-    ("rgb_to_infrared", "infrared_to_rgb"),
-    ("fused_to_text", "text_to_fused"),
-)
-SHOWN = 10
-COLOURS = ("#c2512e", "#2e6fa7")
+COLOURS = ("#c2512e", "#2e6fa7", "#3c8a4d")
+RECALL_AT_10 = "/recall_at_10"
 START, END = "<!-- results -->", "<!-- end of results -->"
 Record = Mapping[str, Any]
+Exam = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     docs = config.root / "docs"
     (docs / "study.md").write_text(page(records, config.results))
     for name, record in records.items():
-        draw(record, docs / f"study-{name}.png")
+        for exam in record["exams"]:
+            draw(record, exam, docs / figure_name(name, exam))
     readme = config.root / "README.md"
     readme.write_text(with_section(readme.read_text(), section(records)))
 
@@ -65,99 +59,147 @@ def page(records: Mapping[str, Record], results: Path) -> str:
     """The whole page."""
     parts = [(results / "introduction.md").read_text().strip()]
     for name, record in records.items():
-        parts += [
-            f"## {record['question']}",
-            described(record),
-            table(record),
-            f"![{record['study']}](study-{name}.png)",
-            f"Paired over seeds, against *{record['baseline']}*, recall at {SHOWN}:",
-            "\n".join(f"- {line}" for line in findings(record)),
-        ]
+        parts += [f"## {record['question']}", described(record)]
+        for exam in record["exams"]:
+            parts += [f"### {exam['name'][0].upper()}{exam['name'][1:]}"] if exam["name"] else []
+            parts += [asked(exam), table(record, exam), f"![{title(name, exam)}]({figure_name(name, exam)})"]
+        if record["differences"]:
+            parts += [
+                f"Paired over seeds, against *{record['baseline']}*, in percentage points:",
+                "\n".join(f"- {line}" for line in findings(record)),
+            ]
         said = results / f"{name}.md"
         if said.exists():
             parts.append(said.read_text().strip())
     return "\n\n".join(parts) + "\n"
 
 
+def figure_name(study: str, exam: Exam) -> str:
+    """The file of an exam's figure."""
+    return f"study-{title(study, exam).lower().replace(',', '').replace(' ', '-')}.png"
+
+
+def title(study: str, exam: Exam) -> str:
+    """A study's name, with that of the exam where it has one."""
+    return f"{study} {exam['name']}".strip()
+
+
 def described(record: Record) -> str:
     """What was run, from the record alone."""
-    data = record["dataset"]
     return (
-        f"`python -m train.study {record['study']} --seeds {record['seeds']}`, {record['steps']} steps a run; "
-        f"{record['n']} test rows; dataset manifest `{data['manifest_sha256'][:12]}`, code "
+        f"`python -m train.study {record['study']} --seeds {record['seeds']}`, {record['steps']} steps a run; code "
         f"`{record['code_revision'][:8]}`, {record['date'][:10]}, torch {record['versions']['torch']}. Means over "
-        f"seeds, with 95 % intervals of Student's t, in percent: recall at 1 / at {SHOWN}."
+        "seeds, with 95 % intervals of Student's t, in percent; of recalls: at 1 / at 10."
     )
 
 
-def table(record: Record) -> str:
-    """Arms by direction: recall at 1, and recall at 10 with its interval."""
-    directions = shown_directions(record)
-    lines = [f"| arm | {' | '.join(map(spoken, directions))} |", "|---" * (len(directions) + 1) + "|"]
-    for arm, metrics in record["arms"].items():
-        lines.append(f"| {arm} | {' | '.join(cell(metrics, one) for one in directions)} |")
-    chance = [record["chance"][f"{one}/recall_at_{SHOWN}"] for one in directions]
-    firsts = [record["chance"][f"{one}/recall_at_1"] for one in directions]
-    lines.append(
-        f"| chance | {' | '.join(f'{100 * a:.2f} / {100 * b:.1f}' for a, b in zip(firsts, chance, strict=True))} |"
-    )
+def asked(exam: Exam) -> str:
+    """On what an exam was taken."""
+    data = exam["dataset"]
+    of = "manifest" if "manifest_sha256" in data else "listing"
+    return f"`{exam['protocol']}` on `{data['id']}`, n = {exam['n']:,}, {of} `{data[f'{of}_sha256'][:12]}`."
+
+
+def table(record: Record, exam: Exam) -> str:
+    """Arms by metric, with parameters where arms differ in them."""
+    metrics = shown_metrics(record, exam)
+    sizes = record["parameters"]
+    trained = [size["trained"] for size in sizes.values()]
+    counted = not exam["name"] and max(trained) > 1.1 * min(trained)
+    header = [*(["parameters trained / all"] if counted else []), *map(spoken, metrics)]
+    lines = [f"| arm | {' | '.join(header)} |", "|---" * (len(header) + 1) + "|"]
+    for arm, found in record["arms"].items():
+        cells = [cell(found, key(exam, metric)) for metric in metrics]
+        lines.append(f"| {arm} | {' | '.join([*([counts(sizes.get(arm))] if counted else []), *cells])} |")
+    chance = [_chance_cell(record["chance"], key(exam, metric)) for metric in metrics]
+    if any(value != "–" for value in chance):
+        lines.append(f"| chance | {' | '.join([*(['–'] if counted else []), *chance])} |")
     return "\n".join(lines)
 
 
-def shown_directions(record: Record) -> list[str]:
-    """The directions that any arm was measured in, in the order of the groups."""
-    return [one for group in GROUPS for one in group if f"{one}/recall_at_{SHOWN}" in record["chance"]]
+def counts(size: Mapping[str, int] | None) -> str:
+    """Parameters in thousands."""
+    return "–" if size is None else f"{size['trained'] / 1000:,.0f} / {size['total'] / 1000:,.0f} thousand"
 
 
-def spoken(direction: str) -> str:
-    """A direction in words."""
-    return direction.replace("_to_", " → ").replace("_", " ").replace("rgb", "RGB")
+def key(exam: Exam, metric: str) -> str:
+    """What a metric of an exam is called in the record."""
+    return f"{exam['name']}/{metric}" if exam["name"] else metric
 
 
-def cell(metrics: Mapping[str, Any], direction: str) -> str:
-    """One arm in one direction; a dash where the arm has no such embedding."""
-    first, found = metrics.get(f"{direction}/recall_at_1"), metrics.get(f"{direction}/recall_at_{SHOWN}")
-    if first is None or found is None:
+def shown_metrics(record: Record, exam: Exam) -> list[str]:
+    """The metrics of an exam that any arm has."""
+    metrics = [metric for panel in exam["panels"] for metric in panel]
+    return [metric for metric in metrics if any(key(exam, metric) in found for found in record["arms"].values())]
+
+
+def spoken(metric: str) -> str:
+    """A metric in words; a recall at 10 is called by its direction."""
+    words = metric.removesuffix(RECALL_AT_10).replace("_to_", " → ").replace("_", " ").replace("/", ": ")
+    return words.replace("rgb", "RGB").replace("rouge l", "ROUGE-L")
+
+
+def cell(found: Mapping[str, Any], name: str) -> str:
+    """One metric of an arm; a dash where it has no such thing."""
+    value = found.get(name)
+    if value is None:
         return "–"
-    mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
-    return f"{100 * first['mean']:.1f} / {mean:.1f} [{low:.1f}, {high:.1f}]"
+    first = found.get(name.replace("_at_10", "_at_1")) if name.endswith(RECALL_AT_10) else None
+    return f"{100 * first['mean']:.1f} / {_interval(value)}" if first is not None else _interval(value)
+
+
+def _interval(value: Mapping[str, Any]) -> str:
+    mean = f"{100 * value['mean']:.1f}"
+    return mean if value["low"] is None else f"{mean} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+
+
+def _chance_cell(chance: Mapping[str, float], name: str) -> str:
+    if name not in chance:
+        return "–"
+    first = f"{100 * chance[name.replace('_at_10', '_at_1')]:.2f} / " if name.endswith(RECALL_AT_10) else ""
+    return f"{first}{100 * chance[name]:.1f}"
 
 
 def findings(record: Record) -> list[str]:
     """One line for each arm: where it is clearly above and below the baseline."""
     lines = []
-    for arm, metrics in record["differences"].items():
+    for arm, differences in record["differences"].items():
         above, below, open_ones = [], [], 0
-        for direction in shown_directions(record):
-            found = metrics.get(f"{direction}/recall_at_{SHOWN}")
-            if found is None:
-                continue
-            mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
-            said = f"{spoken(direction)} ({mean:+.1f} [{low:.1f}, {high:.1f}])"
-            if found["low"] > 0:
-                above.append(said)
-            elif found["high"] < 0:
-                below.append(said)
-            else:
-                open_ones += 1
+        for exam in record["exams"]:
+            for metric in shown_metrics(record, exam):
+                found = differences.get(key(exam, metric))
+                if found is None:
+                    continue
+                mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
+                where = f"{exam['name']}: " if exam["name"] else ""
+                said = f"{where}{spoken(metric)} ({mean:+.1f} [{low:.1f}, {high:.1f}])"
+                if found["low"] > 0:
+                    above.append(said)
+                elif found["high"] < 0:
+                    below.append(said)
+                else:
+                    open_ones += 1
         parts = [f"above in {', '.join(above)}"] if above else []
         parts += [f"below in {', '.join(below)}"] if below else []
-        parts += [f"no clear difference in {open_ones} direction{'s' * (open_ones != 1)}"] if open_ones else []
+        parts += [f"no clear difference in {open_ones} metric{'s' * (open_ones != 1)}"] if open_ones else []
         lines.append(f"**{arm}**: {'; '.join(parts)}.")
     return lines
 
 
-def draw(record: Record, path: Path) -> None:
-    """Recall at 10 of every arm, a panel for each pair of directions."""
-    groups = [group for group in GROUPS if f"{group[0]}/recall_at_{SHOWN}" in record["chance"]]
+def draw(record: Record, exam: Exam, path: Path) -> None:
+    """What an exam reports of every arm, a panel for the metrics that belong together."""
+    shown = shown_metrics(record, exam)
+    panels = [found for panel in exam["panels"] if (found := [metric for metric in panel if metric in shown])]
     arms = list(record["arms"])
-    figure = Figure(figsize=(2 + 2.4 * len(groups), 1.2 + 0.36 * len(arms)))
-    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)
-    for panel, group in zip(panels[0], groups, strict=True):
-        for offset, colour, direction in zip((-0.14, 0.14), COLOURS, group, strict=True):
-            above = (0, 16 if offset < 0 else 4)
-            panel.annotate(
-                spoken(direction),
+    lines = max(len(panel) for panel in panels)
+    figure = Figure(figsize=(2.2 + 2.4 * len(panels), 0.9 + 0.18 * lines + 0.36 * len(arms)))
+    places = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for place, metrics in zip(places, panels, strict=True):
+        for number, (metric, colour) in enumerate(zip(metrics, COLOURS, strict=False)):
+            offset = 0.22 * (number - (len(metrics) - 1) / 2)
+            above = (0, 4 + 12 * (len(metrics) - 1 - number))
+            place.annotate(
+                spoken(metric),
                 (0.5, 1),
                 above,
                 "axes fraction",
@@ -166,34 +208,39 @@ def draw(record: Record, path: Path) -> None:
                 ha="center",
                 fontsize=8,
             )
-            for place, arm in enumerate(arms):
-                found = record["arms"][arm].get(f"{direction}/recall_at_{SHOWN}")
-                if found is None:
-                    continue
-                mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
-                panel.plot([max(low, 0), min(high, 100)], [place + offset] * 2, color=colour, linewidth=1.5)
-                values = [100 * value for value in found["values"]]
-                panel.plot(values, [place + offset] * len(values), "|", color=colour, markersize=5)
-                panel.plot(mean, place + offset, "o", color=colour, markersize=4.5)
-        panel.axvline(
-            100 * record["chance"][f"{group[0]}/recall_at_{SHOWN}"], color="#888888", linestyle=":", linewidth=1
-        )
-        panel.set_title(" \n ", fontsize=8)
-        panel.set_ylim(len(arms) - 0.5, -0.5)
-        panel.tick_params(labelsize=8)
-        panel.set_xlim(left=0)
-        panel.grid(axis="x", linewidth=0.4, alpha=0.5)
-    panels[0][0].set_yticks(range(len(arms)), arms)
-    figure.supxlabel(f"recall at {SHOWN}, % (dotted: chance)", fontsize=8)
+            _draw_metric(place, record, key(exam, metric), offset, colour)
+        place.set_title(" \n" * lines, fontsize=7)
+        place.set_ylim(len(arms) - 0.5, -0.5)
+        place.tick_params(labelsize=8)
+        place.set_xlim(left=0)
+        place.grid(axis="x", linewidth=0.4, alpha=0.5)
+    places[0].set_yticks(range(len(arms)), arms)
+    recalls = "recall at 10, " if shown[0].endswith(RECALL_AT_10) else ""
+    figure.supxlabel(f"{recalls}% (dotted: chance)", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
+def _draw_metric(place: Any, record: Record, name: str, offset: float, colour: str) -> None:
+    for row, found in enumerate(record["arms"].values()):
+        if (value := found.get(name)) is None:
+            continue
+        if value["low"] is not None:
+            ends = [max(100 * value["low"], 0), min(100 * value["high"], 100)]
+            place.plot(ends, [row + offset] * 2, color=colour, linewidth=1.5)
+        values = [100 * one for one in value["values"]]
+        place.plot(values, [row + offset] * len(values), "|", color=colour, markersize=5)
+        place.plot(100 * value["mean"], row + offset, "o", color=colour, markersize=4.5)
+    if name in record["chance"]:
+        place.axvline(100 * record["chance"][name], color="#888888", linestyle=":", linewidth=1)
+
+
 def section(records: Mapping[str, Record]) -> str:
-    """What the README says: each question, and the arms that were clearly above their baseline."""
+    """What the README says: each question, and the arms that were clearly above or below their baseline."""
     lines = []
     for record in records.values():
-        lines.append(f"- {record['question']} Against *{record['baseline']}*, {record['seeds']} seeds:")
+        against = f" Against *{record['baseline']}*, {record['seeds']} seeds:" if record["differences"] else ""
+        lines.append(f"- {record['question']}{against}")
         lines += [f"  - {line}" for line in findings(record)]
     return "\n".join(lines)
 

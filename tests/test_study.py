@@ -1,17 +1,21 @@
 """Studies: arms differ in one thing, runs are made once, and intervals over seeds are Student's."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from simulated_dataset import build_simulated
 
-from train import study
+from train import study, train_clip
+from train.clip_presets import CLIP_PRESETS, DEBUG_CLIP
 from train.clip_rows import share_of_rows
-from train.studies import STUDIES
-from train.study import StudyConfig, folder_name, summary
+from train.studies import RGB_AND_TEXT, SHOWN, STUDIES
+from train.study import Places, StudyConfig, folder_name, summary
+
+DEBUG_RGB = CLIP_PRESETS["debug-rgb-only"][1]
+TWO_STEPS = replace(DEBUG_CLIP.optim, steps=2, warmup_steps=1)
 
 
 def differences(first: Any, second: Any, path: str = "") -> set[str]:
@@ -39,11 +43,20 @@ def test_an_interval_of_three_seeds_is_students() -> None:
         ("towers", "shared, gated", "adapted, gated", {"model.infrared_tower"}),
         ("towers", "adapted, mean", "adapted, gated", {"model.fusion"}),
         ("data-scale", "1/8", "all", {"data.share"}),
+        ("sensors", "sensor", "translated", {"data.path"}),
+        ("sensors", "sensor", "grey as infrared", {"data.infrared_view"}),
+        ("tuning", "full", "LoRA", {"adapter.kind"}),
+        ("tuning", "full", "text tower frozen", {"model.freeze_text_tower"}),
+        ("tuning", "full", "image tower frozen", {"model.freeze_rgb_tower"}),
+        ("captioner", "trained on RGB", "trained on all three", {"inputs"}),
     ],
 )
 def test_arms_differ_in_one_thing(name: str, arm: str, other: str, changed: set[str]) -> None:
     arms = STUDIES[name].arms
-    assert differences(asdict(arms[arm]), asdict(arms[other])) == changed
+    one, two = arms[arm], arms[other]
+    assert one is not None
+    assert two is not None
+    assert differences(asdict(one), asdict(two)) == changed
 
 
 def test_folders_of_arms_are_their_own() -> None:
@@ -63,9 +76,9 @@ def test_a_smaller_share_is_part_of_a_larger_one() -> None:
 
 
 def test_equal_texts_are_negatives_only_where_that_is_asked_for() -> None:
-    arms = STUDIES["infrared-aware-text"].arms
-    assert arms["equal texts negatives"].text.equal_texts == "negatives"
-    assert {arm.text.equal_texts for name, arm in arms.items() if "equal" not in name} == {"positives"}
+    arms: dict[str, Any] = dict(STUDIES["infrared-aware-text"].arms)
+    assert arms.pop("equal texts negatives").text.equal_texts == "negatives"
+    assert {arm.text.equal_texts for arm in arms.values()} == {"positives"}
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +90,13 @@ def test_a_study_trains_what_is_missing_and_says_how_arms_differ(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained: list[str] = []
-    run = study.run
+    run = study.train_clip.run
 
     def counted(config: Any) -> None:
         trained.append(config.output.name)
         run(config)
 
-    monkeypatch.setattr(study, "run", counted)
+    monkeypatch.setattr(study.train_clip, "run", counted)
     arms = ("--arms", "conventional twice", "infrared-aware")
     command = ["infrared-aware-text", "--data", str(data), "--output", str(tmp_path / "s"), "--seeds", "2", *arms]
     study.main([*command, "--steps", "2"])
@@ -93,8 +106,10 @@ def test_a_study_trains_what_is_missing_and_says_how_arms_differ(
     base, other = (record["arms"][arm][name]["values"] for arm in ("conventional twice", "infrared-aware"))
     expected = [one - two for one, two in zip(other, base, strict=True)]
     assert record["differences"]["infrared-aware"][name]["values"] == pytest.approx(expected)
-    assert record["dataset"]["manifest_sha256"]
-    assert record["chance"][name] == pytest.approx(10 / record["n"], rel=0.01)
+    (exam,) = record["exams"]
+    assert exam["dataset"]["manifest_sha256"]
+    assert exam["dataset"]["id"] == "fusionrs"
+    assert record["chance"][name] == pytest.approx(10 / exam["n"], rel=0.01)
     assert "infrared-aware" in capsys.readouterr().out
 
     study.main([*command, "--steps", "2"])
@@ -108,3 +123,47 @@ def test_a_study_refuses_what_it_cannot_compare(tmp_path: Path) -> None:
         StudyConfig(name="towers", output=tmp_path, seeds=1)
     with pytest.raises(ValueError, match="towers has no arm 'shared', only shared, gated"):
         StudyConfig(name="towers", output=tmp_path, arms=("shared",))
+    with pytest.raises(ValueError, match="translated-infrared needs --forest and --hit-uav and --naip"):
+        StudyConfig(name="translated-infrared", output=tmp_path)
+    with pytest.raises(ValueError, match="captioner needs --base"):
+        StudyConfig(name="captioner", output=tmp_path)
+
+
+def test_a_base_is_asked_once_tuned_as_it_is_and_asked_again_under_conditions(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "base"
+    train_clip.run(replace(DEBUG_RGB, output=base, data=replace(DEBUG_RGB.data, path=str(data)), optim=TWO_STEPS))
+    damaged = replace(STUDIES["towers"].exams[2], panels=(RGB_AND_TEXT,))
+    study_of_two = replace(STUDIES["tuning"], exams=(*STUDIES["tuning"].exams, damaged))
+    monkeypatch.setitem(STUDIES, "tuning", study_of_two)
+    places = Places(data=data, base=base / "model")
+    arms = ("base", "full", "text tower frozen")
+    record = study.run_study(
+        StudyConfig(name="tuning", output=tmp_path / "s", places=places, seeds=2, steps=2, arms=arms)
+    )
+    name = "rgb_to_text/recall_at_10"
+    whole = record["arms"]["base"][name]
+    assert (len(whole["values"]), whole["low"]) == (1, None)
+    assert len(record["differences"]["base"][name]["values"]) == 2
+    # Without infrared nothing changes for RGB and text.
+    assert record["arms"]["full"][name] == record["arms"]["full"][f"infrared missing/{name}"]
+    counted = {arm: found["trained"] for arm, found in record["parameters"].items()}
+    assert counted["text tower frozen"] < counted["full"]
+    assert [exam["protocol"] for exam in record["exams"]] == ["retrieval-fusionrs", "retrieval-fusionrs:no_infrared"]
+
+
+def test_a_captioner_is_asked_what_it_sees(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "base"
+    train_clip.run(replace(DEBUG_CLIP, output=base, data=replace(DEBUG_CLIP.data, path=str(data)), optim=TWO_STEPS))
+    monkeypatch.setattr(study, "CAPTIONED", 4)
+    places = Places(data=data, base=base / "model")
+    common = {"output": tmp_path / "s", "places": places, "seeds": 2, "steps": 2}
+    record = study.run_study(StudyConfig(name="captioner", arms=("trained on RGB",), **common))
+    assert record["differences"] == {}
+    assert "pair/rouge_l" in record["arms"]["trained on RGB"]
+    assert record["exams"][0]["benchmark"] == "captions"
+    facts = study.run_study(StudyConfig(name="captioner-facts", **common))
+    # So few rows have no region that is bright as often as dark.
+    assert set(facts["arms"]["debug-facts"]) == {f"{shown}/time_of_day" for shown in SHOWN}
+    assert facts["chance"]["pair/time_of_day"] == 0.5

@@ -22,21 +22,30 @@ def metrics(mean: float, half: float) -> dict[str, Any]:
     return {f"{DIRECTION}/recall_at_{k}": spread(mean * k / 10, half) for k in (1, 5, 10)}
 
 
+def exam(protocol: str, name: str) -> dict[str, Any]:
+    dataset = {"id": "fusionrs", "manifest_sha256": "a" * 64}
+    panels = [[f"{DIRECTION}/recall_at_10", "text_to_infrared/recall_at_10"], ["mean_average_precision"]]
+    return {"benchmark": "b", "protocol": protocol, "name": name, "n": 1000, "dataset": dataset, "panels": panels}
+
+
 @pytest.fixture
 def record() -> dict[str, Any]:
     arms = {"plain": metrics(0.2, 0.01), "better": metrics(0.3, 0.01), "worse": metrics(0.1, 0.01)}
+    arms["plain"]["RGB missing/mean_average_precision"] = {"mean": 0.5, "low": None, "high": None, "values": [0.5]}
+    arms["better"]["RGB missing/mean_average_precision"] = spread(0.7, 0.1)
     differences = {"better": metrics(0.1, 0.05), "worse": metrics(-0.1, 0.05), "unclear": metrics(0.1, 0.2)}
+    differences["better"]["RGB missing/mean_average_precision"] = spread(0.2, 0.1)
     return {
         "study": "one",
         "question": "Does it help?",
         "baseline": "plain",
-        "dataset": {"manifest_sha256": "a" * 64},
         "code_revision": "b" * 40,
         "versions": {"torch": "2.13.0"},
         "date": "2026-01-02T00:00:00+00:00",
         "seeds": 3,
         "steps": 220,
-        "n": 1000,
+        "exams": [exam("retrieval-fusionrs", ""), exam("retrieval-fusionrs:no_rgb", "RGB missing")],
+        "parameters": {"plain": {"trained": 1000, "total": 2000}, "better": {"trained": 2000, "total": 2000}},
         "chance": {f"{DIRECTION}/recall_at_{k}": k / 1000 for k in (1, 5, 10)},
         "arms": arms,
         "differences": differences,
@@ -45,13 +54,17 @@ def record() -> dict[str, Any]:
 
 def test_what_is_said_follows_from_the_intervals(record: dict[str, Any]) -> None:
     assert findings(record) == [
-        "**better**: above in infrared → text (+10.0 [5.0, 15.0]).",
+        "**better**: above in infrared → text (+10.0 [5.0, 15.0]), RGB missing: mean average precision "
+        "(+20.0 [10.0, 30.0]).",
         "**worse**: below in infrared → text (-10.0 [-15.0, -5.0]).",
-        "**unclear**: no clear difference in 1 direction.",
+        "**unclear**: no clear difference in 1 metric.",
     ]
-    lines = table(record).splitlines()
-    assert lines[2] == "| plain | 2.0 / 20.0 [19.0, 21.0] |"
-    assert lines[-1] == "| chance | 0.10 / 1.0 |"
+    first, damaged = (table(record, one).splitlines() for one in record["exams"])
+    assert first[0] == "| arm | parameters trained / all | infrared → text |"
+    assert first[2] == "| plain | 1 / 2 thousand | 2.0 / 20.0 [19.0, 21.0] |"
+    assert first[-1] == "| chance | – | 0.10 / 1.0 |"
+    assert damaged[0] == "| arm | mean average precision |"
+    assert damaged[2:] == ["| plain | 50.0 |", "| better | 70.0 [60.0, 80.0] |", "| worse | – |"]
 
 
 def test_the_page_has_every_number_and_a_figure(record: dict[str, Any], tmp_path: Path) -> None:
@@ -67,8 +80,11 @@ def test_the_page_has_every_number_and_a_figure(record: dict[str, Any], tmp_path
     assert "## Does it help?" in page
     assert "30.0 [29.0, 31.0]" in page
     assert page.endswith("What surprised us.\n")
-    with Image.open(tmp_path / "docs" / "study-one.png") as figure:
-        assert len(figure.convert("RGB").getcolors(1 << 20)) > 10
+    assert "### RGB missing\n\n`retrieval-fusionrs:no_rgb` on `fusionrs`, n = 1,000, manifest `aaaaaaaaaaaa`." in page
+    for name in ("study-one.png", "study-one-rgb-missing.png"):
+        assert f"]({name})" in page
+        with Image.open(tmp_path / "docs" / name) as figure:
+            assert len(figure.convert("RGB").getcolors(1 << 20)) > 10
     readme = (tmp_path / "README.md").read_text()
     assert "old" not in readme
     assert readme.startswith("# Title\n\n" + START)

@@ -1,9 +1,31 @@
-"""Studies as values: arms that differ in one thing only, all from random towers of the size of `debug`."""
+"""Studies as values: arms that differ in one thing only, and what their models are asked.
+
+CLIPs start from random towers of the size of `debug`, or from the folder `base`. Where a path says `data`, `base` and
+so on, the command line of `train.study` says which folder that is.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
-from .clip_config import ClipConfig, ClipDataConfig, ClipModelConfig, Fusion, InfraredTower, Pair, TextConfig
+from evaluation.pair_conditions import PairCondition
+
+from .captioner_config import CaptionerConfig
+from .captioner_presets import CAPTIONER_PRESETS
+from .clip_config import (
+    AdapterConfig,
+    AdapterKind,
+    AugmentationConfig,
+    ClipConfig,
+    ClipDataConfig,
+    ClipModelConfig,
+    Fusion,
+    InfraredTower,
+    InfraredView,
+    Pair,
+    TextConfig,
+)
 from .clip_presets import DEBUG_CLIP
 
 RGB_TEXT: tuple[Pair, ...] = ("rgb_text",)
@@ -12,17 +34,72 @@ TRIMODAL: tuple[Pair, ...] = (*DUAL_TEXT, "rgb_infrared")
 INFRARED_TEXT: tuple[Pair, ...] = (*TRIMODAL, "infrared_infrared_text")
 FUSED: tuple[Pair, ...] = (*INFRARED_TEXT, "fused_text")
 
-DIRECTIONS = (
-    "infrared_to_text",
-    "text_to_infrared",
-    "rgb_to_text",
-    "text_to_rgb",
-    "rgb_to_infrared",
-    "infrared_to_rgb",
-    "infrared_to_infrared_text",
-    "infrared_text_to_infrared",
-    "fused_to_text",
-    "text_to_fused",
+Place = Literal["data", "translated", "naip", "forest", "hit_uav", "base"]
+Benchmark = Literal["retrieval-fusionrs", "pair-retrieval", "presence", "linear-probe", "captions", "caption-facts"]
+Arm = ClipConfig | CaptionerConfig
+
+
+def _two_ways(one: str, other: str) -> tuple[str, ...]:
+    """Recall at 10 of two directions, as a reader compares them."""
+    return f"{one}_to_{other}/recall_at_10", f"{other}_to_{one}/recall_at_10"
+
+
+RGB_AND_TEXT = _two_ways("rgb", "text")
+FUSED_AND_TEXT = _two_ways("fused", "text")
+PAIRS = _two_ways("rgb", "infrared")
+INFRARED_AND_TEXT = _two_ways("infrared", "text")
+ALL_DIRECTIONS = (
+    INFRARED_AND_TEXT,
+    _two_ways("infrared", "infrared_text"),
+    RGB_AND_TEXT,
+    PAIRS,
+    FUSED_AND_TEXT,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """What the models of a study are asked."""
+
+    benchmark: Benchmark
+    panels: tuple[tuple[str, ...], ...]
+    """Metrics to report, those beside each other that a reader compares; one that a model does not have is left out."""
+    name: str = ""
+    """Tells it from the other exams of its study; the first has none."""
+    place: Place = "data"
+    """Folder with the questions."""
+    split: str = "test"
+    condition: PairCondition = "as_is"
+    pair_folders: tuple[str, str] = ("rgb", "infrared")
+
+
+RETRIEVAL = Exam(benchmark="retrieval-fusionrs", panels=ALL_DIRECTIONS)
+REAL_PAIRS = (
+    Exam(name="near infrared, unseen cities", benchmark="pair-retrieval", panels=(PAIRS,), place="naip"),
+    Exam(
+        name="near infrared, forest",
+        benchmark="pair-retrieval",
+        panels=(PAIRS,),
+        place="forest",
+        pair_folders=("rgb", "nir"),
+    ),
+)
+AVERAGE_PRECISION = (("mean_average_precision",),)
+THERMAL = (
+    Exam(name="thermal, presence", benchmark="presence", panels=AVERAGE_PRECISION, place="hit_uav"),
+    Exam(name="thermal, linear probe", benchmark="linear-probe", panels=AVERAGE_PRECISION, place="hit_uav"),
+)
+
+
+def _damaged(name: str, condition: PairCondition, *more: tuple[str, ...]) -> Exam:
+    return Exam(name=name, benchmark="retrieval-fusionrs", panels=(FUSED_AND_TEXT, *more), condition=condition)
+
+
+DAMAGED = (
+    _damaged("RGB missing", "no_rgb"),
+    _damaged("infrared missing", "no_infrared"),
+    _damaged("infrared noisy", "noisy_infrared", INFRARED_AND_TEXT),
+    _damaged("infrared shifted", "shifted_infrared", INFRARED_AND_TEXT),
 )
 
 
@@ -33,9 +110,9 @@ class Study:
     question: str
     baseline: str
     """The arm that the others are compared with."""
-    arms: Mapping[str, ClipConfig]
-    directions: tuple[str, ...] = DIRECTIONS
-    """Of `retrieval-fusionrs`; an arm without a fusion has none of the fused ones."""
+    arms: Mapping[str, Arm | None]
+    """What to train; None is the base as it is."""
+    exams: tuple[Exam, ...] = (RETRIEVAL,)
 
 
 def _arm(
@@ -50,35 +127,91 @@ def _arm(
         modality_dropout=0.0,
         model=ClipModelConfig(infrared_tower="shared", fusion=fusion, pairs=pairs),
         text=text if text is not None else TextConfig(),
-        data=data if data is not None else DEBUG_CLIP.data,
+        data=data if data is not None else ClipDataConfig(path="data"),
     )
 
 
+def _with_view(view: InfraredView) -> ClipDataConfig:
+    return ClipDataConfig(path="data", infrared_view=view)
+
+
 def _with_towers(tower: InfraredTower, fusion: Fusion) -> ClipConfig:
+    """All that `debug` trains, a third of whose parameters are the image tower."""
     pairs = INFRARED_TEXT if fusion == "none" else FUSED
     return replace(
         DEBUG_CLIP,
         modality_dropout=0.0 if fusion == "none" else DEBUG_CLIP.modality_dropout,
         model=replace(DEBUG_CLIP.model, infrared_tower=tower, fusion=fusion, pairs=pairs),
+        data=ClipDataConfig(path="data"),
     )
 
+
+def _of_pairs(data: ClipDataConfig) -> ClipConfig:
+    """Pairs alone: their texts name places, which no other place has. They are few, so they are turned and cropped."""
+    varied = AugmentationConfig(orientation="all", crop_area=0.5)
+    return replace(_arm(("rgb_infrared",), data=data), augmentation=varied)
+
+
+def _tuned(adapter: AdapterKind = "none", *, text_frozen: bool = False, rgb_frozen: bool = False) -> ClipConfig:
+    """The base, tuned on the data; the learning rate is the same, so that only what may move differs."""
+    model = ClipModelConfig(
+        source="base",
+        infrared_tower="shared",
+        fusion="none",
+        pairs=RGB_TEXT,
+        freeze_text_tower=text_frozen,
+        freeze_rgb_tower=rgb_frozen,
+    )
+    prefix_length = 10 if adapter == "unipelt" else 30
+    return replace(_arm(RGB_TEXT), model=model, adapter=AdapterConfig(kind=adapter, prefix_length=prefix_length))
+
+
+def _captioner(*inputs: Literal["rgb", "infrared", "pair"]) -> CaptionerConfig:
+    """Scene captions, infrared captions and questions, three times as long as `debug`."""
+    debug = CAPTIONER_PRESETS["debug"][1]
+    return replace(_captions_of_base(debug), inputs=inputs, optim=replace(debug.optim, steps=660))
+
+
+def _captions_of_base(config: CaptionerConfig) -> CaptionerConfig:
+    return replace(config, data=replace(config.data, path="data"), model=replace(config.model, clip=Path("base")))
+
+
+TEXT_ARMS: dict[str, Arm | None] = {
+    "RGB only": _arm(RGB_TEXT),
+    "RGB as infrared": _arm(TRIMODAL, data=_with_view("rgb_duplicate")),
+    "grey as infrared": _arm(TRIMODAL, data=_with_view("luminance")),
+    "no image pair": _arm(DUAL_TEXT),
+    "trimodal": _arm(TRIMODAL),
+    "equal texts negatives": _arm(TRIMODAL, TextConfig(equal_texts="negatives")),
+    # These two see the same pairs and as many texts a step; only what the second text says differs.
+    "conventional twice": _arm(INFRARED_TEXT, TextConfig(infrared=("conventional",))),
+    "infrared-aware": _arm(INFRARED_TEXT),
+    "infrared-aware, fused": _arm(FUSED, fusion="gated"),
+}
+SHOWN = ("rgb", "infrared", "pair")
 
 STUDIES: dict[str, Study] = {
     "infrared-aware-text": Study(
         question="Does text that says what the infrared shows teach more than conventional text alone?",
         baseline="conventional twice",
+        arms=TEXT_ARMS,
+    ),
+    "translated-infrared": Study(
+        question="On real images with translated infrared: what do the same arms teach, and of real sensors?",
+        baseline="grey as infrared",
+        arms=TEXT_ARMS,
+        exams=(RETRIEVAL, *REAL_PAIRS, *THERMAL),
+    ),
+    "sensors": Study(
+        question="Pairs of one city's RGB and what for infrared teach most about real near infrared elsewhere?",
+        baseline="grey as infrared",
         arms={
-            "RGB only": _arm(RGB_TEXT),
-            "RGB as infrared": _arm(TRIMODAL, data=ClipDataConfig(infrared_view="rgb_duplicate")),
-            "grey as infrared": _arm(TRIMODAL, data=ClipDataConfig(infrared_view="luminance")),
-            "no image pair": _arm(DUAL_TEXT),
-            "trimodal": _arm(TRIMODAL),
-            "equal texts negatives": _arm(TRIMODAL, TextConfig(equal_texts="negatives")),
-            # These two see the same pairs and as many texts a step; only what the second text says differs.
-            "conventional twice": _arm(INFRARED_TEXT, TextConfig(infrared=("conventional",))),
-            "infrared-aware": _arm(INFRARED_TEXT),
-            "infrared-aware, fused": _arm(FUSED, fusion="gated"),
+            "sensor": _of_pairs(ClipDataConfig(path="data")),
+            "translated": _of_pairs(ClipDataConfig(path="translated")),
+            "grey as infrared": _of_pairs(_with_view("luminance")),
+            "RGB as infrared": _of_pairs(_with_view("rgb_duplicate")),
         },
+        exams=(replace(REAL_PAIRS[0], name="", place="data"), REAL_PAIRS[1]),
     ),
     "towers": Study(
         question="How much of the image encoder should infrared share, and what joins a pair best?",
@@ -91,16 +224,68 @@ STUDIES: dict[str, Study] = {
             "adapted, mean": _with_towers("adapted", "mean"),
             "adapted, attention": _with_towers("adapted", "attention"),
         },
+        exams=(
+            RETRIEVAL,
+            *DAMAGED,
+        ),
     ),
     "data-scale": Study(
         question="What does more data give at equal steps?",
         baseline="all",
         arms={
-            "1/8": _arm(RGB_TEXT, data=ClipDataConfig(share=1 / 8)),
-            "1/4": _arm(RGB_TEXT, data=ClipDataConfig(share=1 / 4)),
-            "1/2": _arm(RGB_TEXT, data=ClipDataConfig(share=1 / 2)),
+            **{
+                name: _arm(RGB_TEXT, data=ClipDataConfig(path="data", share=share))
+                for name, share in (("1/8", 1 / 8), ("1/4", 1 / 4), ("1/2", 1 / 2))
+            },
             "all": _arm(RGB_TEXT),
         },
-        directions=("rgb_to_text", "text_to_rgb"),
+        exams=(replace(RETRIEVAL, panels=(RGB_AND_TEXT,)),),
+    ),
+    "tuning": Study(
+        question="Full tuning, adapters, or a frozen tower, at equal steps from one base?",
+        baseline="full",
+        arms={
+            "base": None,
+            "full": _tuned(),
+            "text tower frozen": _tuned(text_frozen=True),
+            "image tower frozen": _tuned(rgb_frozen=True),
+            "LoRA": _tuned("lora"),
+            "bottleneck": _tuned("bottleneck"),
+            "prefix": _tuned("prefix"),
+            "UniPELT": _tuned("unipelt"),
+        },
+        exams=(replace(RETRIEVAL, panels=(RGB_AND_TEXT,)),),
+    ),
+    "captioner": Study(
+        question="What does a captioner say when it is shown RGB, infrared, or the pair?",
+        baseline="trained on all three",
+        arms={
+            "trained on all three": _captioner("pair", "pair", "rgb", "infrared"),
+            "trained on RGB": _captioner("rgb"),
+            "trained on infrared": _captioner("infrared"),
+            "trained on pairs": _captioner("pair"),
+        },
+        exams=(
+            Exam(
+                benchmark="captions",
+                panels=tuple(
+                    tuple(f"{shown}/{metric}" for shown in SHOWN)
+                    for metric in ("class_named", "time_right", "rouge_l", "infrared_captions/rouge_l")
+                ),
+            ),
+        ),
+    ),
+    "captioner-facts": Study(
+        question="Does a captioner learn what only the infrared shows?",
+        baseline="debug-facts",
+        arms={"debug-facts": _captions_of_base(CAPTIONER_PRESETS["debug-facts"][1])},
+        exams=(
+            Exam(
+                benchmark="caption-facts",
+                panels=tuple(
+                    tuple(f"{shown}/{metric}" for shown in SHOWN) for metric in ("time_of_day", "region_brightness")
+                ),
+            ),
+        ),
     ),
 }

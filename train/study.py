@@ -7,37 +7,67 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from evaluation.bundles import Data
+from evaluation.captioning_facts import FactsConfig, evaluate_facts
 from evaluation.run import RunConfig, run_benchmark
 
-from .studies import STUDIES, Study
-from .train_clip import run
+from . import train_captioner, train_clip
+from .captioner_config import CaptionerConfig
+from .studies import STUDIES, Arm, Exam, Place, Study
 
 # Two-sided 95 % of Student's t, by degrees of freedom.
 T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-BENCHMARK: Literal["retrieval-fusionrs"] = "retrieval-fusionrs"
-RECALLS = (1, 5, 10)
+# Rows that `captions` captions in each of three ways.
+CAPTIONED = 200
 # What is equal in the results of all runs, and says how they were made.
-ORIGIN = ("benchmark", "protocol", "dataset", "code_revision", "versions")
-Run = Mapping[str, Any]
+ORIGIN = ("code_revision", "versions")
+StudyName = Literal[
+    "infrared-aware-text",
+    "translated-infrared",
+    "sensors",
+    "towers",
+    "data-scale",
+    "tuning",
+    "captioner",
+    "captioner-facts",
+]
+Result = Mapping[str, Any]
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Folders that a study names; which ones it needs is said where one is missing."""
+
+    data: Path = Path("fusionrs")
+    """Folder of FusionRS rows with a training and a test split."""
+    translated: Path | None = None
+    """The same rows, with translated infrared."""
+    naip: Path | None = None
+    """Built dataset of RGB and measured near infrared."""
+    forest: Path | None = None
+    """Folder with pairs in `rgb` and `nir`."""
+    hit_uav: Path | None = None
+    """Folder of HIT-UAV with train, validation and test (JSON and images)."""
+    base: Path | None = None
+    """Model folder to start from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """What to study, on what."""
 
-    name: tyro.conf.Positional[Literal["infrared-aware-text", "towers", "data-scale"]]
+    name: tyro.conf.Positional[StudyName]
     """The study."""
     output: Path
     """Folder of the runs, their results, and study.json."""
-    data: Path = Path("fusionrs")
-    """Folder of FusionRS rows with a training and a test split."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = Places()
     seeds: int = 3
     """Seeds of each arm."""
     steps: int | None = None
@@ -51,6 +81,23 @@ class StudyConfig:
         unknown = [arm for arm in self.arms or () if arm not in STUDIES[self.name].arms]
         if unknown:
             raise ValueError(f"{self.name} has no arm {unknown[0]!r}, only {', '.join(STUDIES[self.name].arms)}.")
+        needed = {exam.place for exam in STUDIES[self.name].exams} | {
+            place for arm in self.chosen.values() for place in _named(arm)
+        }
+        missing = sorted(place for place in needed if getattr(self.places, place) is None)
+        if missing:
+            raise ValueError(f"{self.name} needs {' and '.join(f'--{name}' for name in missing).replace('_', '-')}.")
+
+    @property
+    def chosen(self) -> dict[str, Arm | None]:
+        """The arms to run."""
+        return {name: arm for name, arm in STUDIES[self.name].arms.items() if self.arms is None or name in self.arms}
+
+    def folder(self, place: str | Path) -> Path:
+        """The folder that a study's word stands for."""
+        folder = getattr(self.places, str(place))
+        assert isinstance(folder, Path)
+        return folder
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -60,15 +107,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_study(config: StudyConfig) -> dict[str, Any]:
-    """Trains and scores what is missing, and writes what all runs say together."""
+    """Trains and asks what is missing, and writes what all runs say together."""
     study = STUDIES[config.name]
-    arms = [arm for arm in study.arms if config.arms is None or arm in config.arms]
-    found: dict[str, list[Run]] = {arm: [] for arm in arms}
+    found: dict[str, list[list[Result]]] = {arm: [] for arm in config.chosen}
+    parameters: dict[str, Any] = {}
     # Seed by seed: what is cut off has compared all arms on the seeds it got to.
     for seed in range(config.seeds):
-        for arm in arms:
-            found[arm].append(_result(study.arms[arm], config, config.output / f"{folder_name(arm)}-{seed}", seed))
+        for name, arm in config.chosen.items():
+            folder = config.output / f"{folder_name(name)}-{seed}"
+            if arm is None:
+                model = config.folder("base")
+            else:
+                trained = _trained(placed(arm, config), folder, seed)
+                model, parameters[name] = folder / "model", trained.get("parameters")
+            if arm is not None or seed == 0:
+                found[name].append([_asked(exam, model, folder / "results", config) for exam in study.exams])
     record = summarize(study, config, found)
+    record["parameters"] = parameters
     (config.output / "study.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     return record
 
@@ -78,65 +133,147 @@ def folder_name(arm: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in arm).lower()
 
 
-def _result(clip: Any, config: StudyConfig, folder: Path, seed: int) -> Run:
-    """What a run scored on the test split; trained before where it is not there."""
-    steps = clip.optim.steps if config.steps is None else config.steps
+def _named(arm: Arm | None) -> set[Place]:
+    """The places that a run reads."""
+    if arm is None:
+        return {"base"}
+    source = arm.model.clip if isinstance(arm, CaptionerConfig) else arm.model.source
+    named: set[Any] = {arm.data.path, *([str(source)] if source is not None else [])}
+    return named
+
+
+def placed(arm: Arm, config: StudyConfig) -> Arm:
+    """An arm with the folders of this machine, and as many steps as are wanted."""
+    steps = arm.optim.steps if config.steps is None else config.steps
+    optim = replace(arm.optim, steps=steps, warmup_steps=min(arm.optim.warmup_steps, max(1, steps // 10)))
+    path = str(config.folder(arm.data.path))
+    if isinstance(arm, CaptionerConfig):
+        model = replace(arm.model, clip=config.folder(arm.model.clip))
+        return replace(arm, optim=optim, data=replace(arm.data, path=path), model=model)
+    clip = arm.model
+    if clip.source is not None:
+        clip = replace(clip, source=str(config.folder(clip.source)))
+    return replace(arm, optim=optim, data=replace(arm.data, path=path), model=clip)
+
+
+def _trained(arm: Arm, folder: Path, seed: int) -> dict[str, Any]:
+    """What a run says of itself; trained before where it is not there."""
     if not (folder / "run.json").exists():
-        warmup = min(clip.optim.warmup_steps, max(1, steps // 10))
-        optim = replace(clip.optim, steps=steps, warmup_steps=warmup)
-        data = replace(clip.data, path=str(config.data))
-        run(replace(clip, output=folder, seed=seed, data=data, optim=optim, overwrite=True))
-    trained = json.loads((folder / "run.json").read_text())["config"]
-    if (trained["optim"]["steps"], trained["data"]["path"]) != (steps, str(config.data)):
+        arm = replace(arm, output=folder, seed=seed, overwrite=True)
+        if isinstance(arm, CaptionerConfig):
+            train_captioner.run(arm)
+        else:
+            train_clip.run(arm)
+    done: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    before = done["config"]
+    if (before["optim"]["steps"], before["data"]["path"]) != (arm.optim.steps, arm.data.path):
         raise ValueError(
-            f"{folder} was trained for {trained['optim']['steps']} steps on {trained['data']['path']}, not for {steps} "
-            f"on {config.data}. Choose another --output."
+            f"{folder} was trained for {before['optim']['steps']} steps on {before['data']['path']}, not for "
+            f"{arm.optim.steps} on {arm.data.path}. Choose another --output."
         )
-    results = folder / "results" / f"{BENCHMARK}.json"
+    return done
+
+
+def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result:
+    """The results of an exam; taken where they are not there."""
+    name = folder_name(exam.name) or exam.benchmark
+    results = folder / f"{name}.json"
     if not results.exists():
-        data_of_test = Data(data=config.data)
-        run_benchmark(
-            RunConfig(benchmark=BENCHMARK, model=str(folder / "model"), data=data_of_test, output=results.parent)
-        )
-    return json.loads(results.read_text())
+        place = config.folder(exam.place)
+        if exam.benchmark == "caption-facts":
+            evaluate_facts(FactsConfig(model=model, data=place, split=exam.split, output=results))
+        else:
+            data = Data(data=place, split=exam.split, condition=exam.condition, pair_folders=exam.pair_folders)
+            run_benchmark(
+                RunConfig(
+                    benchmark=exam.benchmark, model=str(model), data=data, rows=CAPTIONED, output=folder, name=name
+                )
+            )
+    found: dict[str, Any] = json.loads(results.read_text())
+    return found
 
 
-def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
-    """Means and intervals over seeds of every arm, and of its differences from the baseline, seed by seed."""
-    scores = {arm: [_scores(run, study.directions) for run in runs] for arm, runs in found.items()}
+def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Sequence[Result]]]) -> dict[str, Any]:
+    """Means and intervals over seeds of every arm, and of its differences from the baseline, seed by seed.
+
+    Args:
+        study: The question.
+        config: What was run.
+        found: By arm, seed and exam.
+    """
+    scores = {arm: [_scores(run, study.exams) for run in runs] for arm, runs in found.items()}
     first = next(iter(found.values()))[0]
+    base = scores.get(study.baseline)
+    trained = [arm for arm in study.arms.values() if arm is not None]
     return {
         "study": config.name,
         "question": study.question,
         "baseline": study.baseline,
-        **{name: first[name] for name in ORIGIN},
-        "date": max(run["date"] for runs in found.values() for run in runs),
+        **{name: first[0][name] for name in ORIGIN},
+        "date": max(result["date"] for runs in found.values() for run in runs for result in run),
         "seeds": config.seeds,
-        "steps": study.arms[study.baseline].optim.steps if config.steps is None else config.steps,
-        "n": max(metric["n"] for metric in first["metrics"]),
-        "chance": {name: value for runs in found.values() for name, value in _chance(runs[0], study)},
+        "steps": trained[0].optim.steps if config.steps is None else config.steps,
+        "exams": [
+            {
+                "name": exam.name,
+                "panels": exam.panels,
+                "n": max(metric["n"] for metric in result["metrics"]),
+                "benchmark": result["benchmark"],
+                "protocol": result["protocol"],
+                "dataset": {**result["dataset"], "id": Path(result["dataset"]["id"]).name},
+            }
+            for exam, result in zip(study.exams, first, strict=True)
+        ],
+        "chance": {name: value for runs in found.values() for name, value in _chance(runs[0], study.exams).items()},
         "arms": {arm: summarize_seeds(runs) for arm, runs in scores.items()},
         "differences": {
-            arm: summarize_seeds([_minus(run, base) for run, base in zip(runs, scores[study.baseline], strict=True)])
+            arm: summarize_seeds(_differences(runs, base))
             for arm, runs in scores.items()
-            if arm != study.baseline and study.baseline in scores
+            if arm != study.baseline and base is not None
         },
-        "config": asdict(config),
     }
 
 
-def _scores(run: Run, directions: Iterable[str], prefix: str = "") -> dict[str, float]:
-    values = {metric["name"]: metric["value"] for metric in run["metrics"]}
-    names = [f"{direction}/recall_at_{k}" for direction in directions for k in RECALLS]
-    return {name: values[prefix + name] for name in names if prefix + name in values}
+def key(exam: str, metric: str) -> str:
+    """What a metric of an exam is called in the record."""
+    return f"{exam}/{metric}" if exam else metric
 
 
-def _chance(run: Run, study: Study) -> Iterable[tuple[str, float]]:
-    return _scores(run, study.directions, "chance/").items()
+def _scores(run: Sequence[Result], exams: Iterable[Exam]) -> Scores:
+    """What the exams report; of a recall at 10 also those at 1 and 5."""
+    scores: Scores = {}
+    for exam, result in zip(exams, run, strict=True):
+        values = _values(result)
+        scores |= {key(exam.name, name): values[name] for name in _reported(exam) if name in values}
+    return scores
 
 
-def _minus(run: Mapping[str, float], base: Mapping[str, float]) -> dict[str, float]:
-    return {name: run[name] - base[name] for name in run if name in base}
+def _chance(run: Sequence[Result], exams: Iterable[Exam]) -> Scores:
+    """The same of an answer without a model; of facts it does not depend on what was shown."""
+    chance: Scores = {}
+    for exam, result in zip(exams, run, strict=True):
+        values = _values(result)
+        for name in _reported(exam):
+            for said in (f"chance/{name}", f"chance/{name.rsplit('/', 1)[-1]}"):
+                if said in values:
+                    chance.setdefault(key(exam.name, name), values[said])
+    return chance
+
+
+def _values(result: Result) -> Scores:
+    return {metric["name"]: metric["value"] for metric in result["metrics"]}
+
+
+def _reported(exam: Exam) -> list[str]:
+    shown = [metric for panel in exam.panels for metric in panel]
+    return list(dict.fromkeys(metric.replace("_at_10", f"_at_{k}") for metric in shown for k in (1, 5, 10)))
+
+
+def _differences(runs: Sequence[Scores], base: Sequence[Scores]) -> list[Scores]:
+    """Seed by seed; what has no seed is compared with every one."""
+    count = max(len(runs), len(base))
+    pairs = [(runs[seed % len(runs)], base[seed % len(base)]) for seed in range(count)]
+    return [{name: run[name] - other[name] for name in run if name in other} for run, other in pairs]
 
 
 def summarize_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
@@ -145,28 +282,32 @@ def summarize_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, 
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Mean over seeds with the 95 % interval of Student's t, and the values themselves."""
+    """Mean over seeds with the 95 % interval of Student's t, and the values themselves; one value has no interval."""
     mean = statistics.mean(values)
+    if len(values) == 1:
+        return {"mean": mean, "low": None, "high": None, "values": list(values)}
     half = T_95[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
     return {"mean": mean, "low": mean - half, "high": mean + half, "values": list(values)}
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """Recall at 10 of every arm, in percent; all else is in study.json."""
-    arms = record["arms"]
-    names = [name for name in record["chance"] if name.endswith("recall_at_10")]
-    lines = [f"{'recall at 10':<28}" + "".join(f"{arm:>26}" for arm in arms)]
-    for name in names:
-        cells = "".join(f"{_percent(found.get(name)):>26}" for found in arms.values())
-        lines.append(f"{name.split('/')[0]:<28}{cells}")
+    """What each exam reports of every arm, in percent; all else is in study.json."""
+    lines = []
+    for exam in record["exams"]:
+        lines.append(f"{exam['name'] or exam['benchmark']:<44}" + "".join(f"{arm:>24}" for arm in record["arms"]))
+        for metric in (metric for panel in exam["panels"] for metric in panel):
+            found = [metrics.get(key(exam["name"], metric)) for metrics in record["arms"].values()]
+            if any(found):
+                lines.append(f"  {metric:<42}" + "".join(f"{percent(one):>24}" for one in found))
     return "\n".join(lines)
 
 
-def _percent(found: Mapping[str, float] | None) -> str:
+def percent(found: Mapping[str, Any] | None) -> str:
+    """A mean with its interval, as far as it has one."""
     if found is None:
         return "-"
-    mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
-    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+    mean = f"{100 * found['mean']:.1f}"
+    return mean if found["low"] is None else f"{mean} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
 
 
 if __name__ == "__main__":
