@@ -246,6 +246,17 @@ def test_the_gradient_vanishes_at_the_minimum(strength: float) -> None:
     assert np.abs(weights - pull.sum(axis=0)).max() < 1e-6 * max(1.0, strength)
 
 
+@pytest.mark.parametrize(("seed", "strength"), [(8, 1e4), (18, 1e4), (24, 10.0)])
+def test_embeddings_that_are_nearly_equal_have_a_minimum_too(seed: int, strength: float) -> None:
+    """As of a model that has hardly been trained: the last steps gain less than the loss can resolve."""
+    draws = np.random.default_rng(seed)
+    features = 1 + 0.01 * draws.standard_normal((300, 16))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    truth = features[:, 0] + 0.002 * draws.standard_normal(300) > np.median(features[:, 0])
+    scores = linear_probe.decide(features, linear_probe.fit(features, truth, strength))
+    assert ((scores > 0) == truth).mean() > 0.5
+
+
 def test_a_class_that_separates_or_does_not_vary() -> None:
     features = np.eye(4)[[0, 0, 1, 1]]
     weights = linear_probe.fit(features, np.array([True, True, False, False]), 1e4)
