@@ -12,6 +12,9 @@ from typing import Any
 import tyro
 from matplotlib.figure import Figure
 
+from .claims import claims_table
+from .paper_claims import CLAIMS
+
 RESULTS = Path(__file__).parent / "results"
 COLOURS = ("#c2512e", "#2e6fa7", "#3c8a4d")
 RECALL_AT_10 = "/recall_at_10"
@@ -57,7 +60,7 @@ def read_records(results: Path) -> dict[str, Record]:
 
 def page(records: Mapping[str, Record], results: Path) -> str:
     """The whole page."""
-    parts = [(results / "introduction.md").read_text().strip()]
+    parts = [(results / "introduction.md").read_text().strip(), "## Claim by claim", claims_table(CLAIMS, records)]
     for name, record in records.items():
         parts += [f"## {record['question']}", described(record)]
         for exam in record["exams"]:
@@ -236,13 +239,8 @@ def _draw_metric(place: Any, record: Record, name: str, offset: float, colour: s
 
 
 def section(records: Mapping[str, Record]) -> str:
-    """What the README says: each question, and the arms that were clearly above or below their baseline."""
-    lines = []
-    for record in records.values():
-        against = f" Against *{record['baseline']}*, {record['seeds']} seeds:" if record["differences"] else ""
-        lines.append(f"- {record['question']}{against}")
-        lines += [f"  - {line}" for line in findings(record)]
-    return "\n".join(lines)
+    """What the README says: the claims of the papers, and what the studies say of them."""
+    return claims_table(CLAIMS, records)
 
 
 def with_section(readme: str, text: str) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from simulated_dataset import build_simulated
 
+from evaluation.seed_interval import over_seeds, paired
 from train import study, train_clip
 from train.clip_presets import CLIP_PRESETS, DEBUG_CLIP
 from train.clip_rows import share_of_rows
 from train.studies import RGB_AND_TEXT, SHOWN, STUDIES
-from train.study import Places, StudyConfig, folder_name, summary
+from train.study import Places, StudyConfig, folder_name
 
 DEBUG_RGB = CLIP_PRESETS["debug-rgb-only"][1]
 TWO_STEPS = replace(DEBUG_CLIP.optim, steps=2, warmup_steps=1)
@@ -25,10 +26,17 @@ def differences(first: Any, second: Any, path: str = "") -> set[str]:
 
 
 def test_an_interval_of_three_seeds_is_students() -> None:
-    found = summary([1.0, 2.0, 3.0])
+    found = over_seeds([1.0, 2.0, 3.0])
     assert found["mean"] == 2.0
     assert found["high"] - 2.0 == pytest.approx(4.303 / 3**0.5, rel=1e-3)
     assert found["high"] - 2.0 == pytest.approx(2.0 - found["low"])
+
+
+def test_what_has_no_seeds_is_compared_with_each() -> None:
+    assert paired([3.0, 5.0, 7.0], [1.0]) == [2.0, 4.0, 6.0]
+    assert paired([1.0], [3.0, 5.0]) == [-2.0, -4.0]
+    with pytest.raises(ValueError, match="2 values cannot be paired with 3"):
+        paired([1.0, 2.0], [1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize(

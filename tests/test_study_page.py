@@ -8,10 +8,14 @@ import pytest
 from PIL import Image
 
 from model_cards import study_page
+from model_cards.claims import Claim, Difference, claims_table, verdict
+from model_cards.paper_claims import CLAIMS
 from model_cards.study_page import END, RESULTS, START, findings, read_records, section, table, with_section
 
 ROOT = Path(__file__).parents[1]
 DIRECTION = "infrared_to_text"
+METRIC = f"{DIRECTION}/recall_at_10"
+UNTESTED = Claim(paper="RS5M", says="It is larger.", untested="too large")
 
 
 def spread(mean: float, half: float) -> dict[str, Any]:
@@ -52,6 +56,11 @@ def record() -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_page, "CLAIMS", (UNTESTED,))
+
+
 def test_what_is_said_follows_from_the_intervals(record: dict[str, Any]) -> None:
     assert findings(record) == [
         "**better**: above in infrared → text (+10.0 [5.0, 15.0]), RGB missing: mean average precision "
@@ -67,6 +76,7 @@ def test_what_is_said_follows_from_the_intervals(record: dict[str, Any]) -> None
     assert damaged[2:] == ["| plain | 50.0 |", "| better | 70.0 [60.0, 80.0] |", "| worse | – |"]
 
 
+@pytest.mark.usefixtures("no_claims")
 def test_the_page_has_every_number_and_a_figure(record: dict[str, Any], tmp_path: Path) -> None:
     results = tmp_path / "results"
     results.mkdir()
@@ -89,7 +99,7 @@ def test_the_page_has_every_number_and_a_figure(record: dict[str, Any], tmp_path
     assert "old" not in readme
     assert readme.startswith("# Title\n\n" + START)
     assert readme.endswith("\n\nrest\n")
-    assert "**better**: above" in readme
+    assert "| RS5M | It is larger. | **not tested** | too large |" in readme
 
 
 def test_what_cannot_be_rendered_is_refused(tmp_path: Path) -> None:
@@ -104,3 +114,33 @@ def test_the_pages_of_this_project_are_rendered_from_its_results() -> None:
     assert (ROOT / "docs" / "study.md").read_text() == study_page.page(records, RESULTS)
     readme = (ROOT / "README.md").read_text()
     assert readme == with_section(readme, section(records))
+
+
+def test_a_verdict_follows_from_paired_intervals(record: dict[str, Any]) -> None:
+    better = Difference(study="one", arm="better", over="plain", metric=METRIC, of="recall")
+    worse = Difference(study="one", arm="worse", over="plain", metric=METRIC, of="recall")
+    as_good = Difference(study="one", arm="plain", over="plain", metric=METRIC, of="itself", is_equal=True)
+    within = Difference(
+        study="one", arm="better", metric=METRIC, over_metric=f"{DIRECTION}/recall_at_5", of="ten over five"
+    )
+    records = {"one": record}
+    cases = {
+        "confirmed": (better, as_good, within),
+        "in part": (better, worse),
+        "not confirmed": (worse,),
+        "not tested": (),
+    }
+    for expected, tests in cases.items():
+        assert verdict(Claim(paper="FusionRS", says="so", tests=tests), records) == expected
+    lines = claims_table((Claim(paper="FusionRS", says="so", tests=(better, worse)), UNTESTED), records).splitlines()
+    assert lines[4:] == [
+        "| FusionRS | so | **in part** | recall +10.0 [10.0, 10.0]; recall -10.0 [-10.0, -10.0] |",
+        "| RS5M | It is larger. | **not tested** | too large |",
+    ]
+
+
+def test_every_claim_is_tested_or_says_why_not() -> None:
+    records = read_records(RESULTS)
+    for claim in CLAIMS:
+        assert bool(claim.tests) != bool(claim.untested), claim.says
+        assert verdict(claim, records)

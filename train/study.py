@@ -4,8 +4,6 @@ python -m train.study infrared-aware-text --data fusionrs --output runs/infrared
 """
 
 import json
-import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +14,12 @@ import tyro
 from evaluation.bundles import Data
 from evaluation.captioning_facts import FactsConfig, evaluate_facts
 from evaluation.run import RunConfig, run_benchmark
+from evaluation.seed_interval import MOST_SEEDS, over_seeds, paired
 
 from . import train_captioner, train_clip
 from .captioner_config import CaptionerConfig
 from .studies import STUDIES, Arm, Exam, Place, Study
 
-# Two-sided 95 % of Student's t, by degrees of freedom.
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 # Rows that `captions` captions in each of three ways.
 CAPTIONED = 200
 # What is equal in the results of all runs, and says how they were made.
@@ -76,8 +73,8 @@ class StudyConfig:
     """Arms to run, where not all are wanted."""
 
     def __post_init__(self) -> None:
-        if not 2 <= self.seeds <= len(T_95) + 1:
-            raise ValueError(f"seeds is {self.seeds}; an interval needs 2 to {len(T_95) + 1}.")
+        if not 2 <= self.seeds <= MOST_SEEDS:
+            raise ValueError(f"seeds is {self.seeds}; an interval needs 2 to {MOST_SEEDS}.")
         unknown = [arm for arm in self.arms or () if arm not in STUDIES[self.name].arms]
         if unknown:
             raise ValueError(f"{self.name} has no arm {unknown[0]!r}, only {', '.join(STUDIES[self.name].arms)}.")
@@ -201,9 +198,9 @@ def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Se
         config: What was run.
         found: By arm, seed and exam.
     """
-    scores = {arm: [_scores(run, study.exams) for run in runs] for arm, runs in found.items()}
+    arms = {arm: summarize_seeds([_scores(run, study.exams) for run in runs]) for arm, runs in found.items()}
     first = next(iter(found.values()))[0]
-    base = scores.get(study.baseline)
+    base = arms.get(study.baseline)
     trained = [arm for arm in study.arms.values() if arm is not None]
     return {
         "study": config.name,
@@ -225,11 +222,9 @@ def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Se
             for exam, result in zip(study.exams, first, strict=True)
         ],
         "chance": {name: value for runs in found.values() for name, value in _chance(runs[0], study.exams).items()},
-        "arms": {arm: summarize_seeds(runs) for arm, runs in scores.items()},
+        "arms": arms,
         "differences": {
-            arm: summarize_seeds(_differences(runs, base))
-            for arm, runs in scores.items()
-            if arm != study.baseline and base is not None
+            arm: _differences(runs, base) for arm, runs in arms.items() if arm != study.baseline and base is not None
         },
     }
 
@@ -269,25 +264,16 @@ def _reported(exam: Exam) -> list[str]:
     return list(dict.fromkeys(metric.replace("_at_10", f"_at_{k}") for metric in shown for k in (1, 5, 10)))
 
 
-def _differences(runs: Sequence[Scores], base: Sequence[Scores]) -> list[Scores]:
-    """Seed by seed; what has no seed is compared with every one."""
-    count = max(len(runs), len(base))
-    pairs = [(runs[seed % len(runs)], base[seed % len(base)]) for seed in range(count)]
-    return [{name: run[name] - other[name] for name in run if name in other} for run, other in pairs]
+def _differences(runs: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each metric of an arm less that of the baseline, seed by seed."""
+    return {
+        name: over_seeds(paired(found["values"], base[name]["values"])) for name, found in runs.items() if name in base
+    }
 
 
 def summarize_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
     """Each metric over the seeds."""
-    return {name: summary([run[name] for run in runs]) for name in runs[0]}
-
-
-def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Mean over seeds with the 95 % interval of Student's t, and the values themselves; one value has no interval."""
-    mean = statistics.mean(values)
-    if len(values) == 1:
-        return {"mean": mean, "low": None, "high": None, "values": list(values)}
-    half = T_95[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "values": list(values)}
+    return {name: over_seeds([run[name] for run in runs]) for name in runs[0]}
 
 
 def table(record: Mapping[str, Any]) -> str:
