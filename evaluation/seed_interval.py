@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Two-sided 95 %, by degrees of freedom.
@@ -25,3 +25,15 @@ def paired(one: Sequence[float], other: Sequence[float]) -> list[float]:
     if len(one) not in (1, count) or len(other) not in (1, count):
         raise ValueError(f"{len(one)} values cannot be paired with {len(other)}; wanted equal seeds, or one value.")
     return [one[seed % len(one)] - other[seed % len(other)] for seed in range(count)]
+
+
+def scale(metric: str) -> float:
+    """Shares are shown in percent, decibels as they are."""
+    return 1.0 if metric.endswith("psnr") else 100.0
+
+
+def with_interval(found: Mapping[str, Any], metric: str) -> str:
+    """A mean with its interval, as far as it has one."""
+    times = scale(metric)
+    mean = f"{times * found['mean']:.1f}"
+    return mean if found["low"] is None else f"{mean} [{times * found['low']:.1f}, {times * found['high']:.1f}]"

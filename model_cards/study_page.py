@@ -12,6 +12,8 @@ from typing import Any
 import tyro
 from matplotlib.figure import Figure
 
+from evaluation.seed_interval import scale, with_interval
+
 from .claims import claims_table
 from .paper_claims import CLAIMS
 
@@ -139,7 +141,7 @@ def shown_metrics(record: Record, exam: Exam) -> list[str]:
 def spoken(metric: str) -> str:
     """A metric in words; a recall at 10 is called by its direction."""
     words = metric.removesuffix(RECALL_AT_10).replace("_to_", " → ").replace("_", " ").replace("/", ": ")
-    return words.replace("rgb", "RGB").replace("rouge l", "ROUGE-L")
+    return words.replace("rgb", "RGB").replace("rouge l", "ROUGE-L").replace("psnr", "PSNR").replace("ssim", "SSIM")
 
 
 def cell(found: Mapping[str, Any], name: str) -> str:
@@ -148,12 +150,9 @@ def cell(found: Mapping[str, Any], name: str) -> str:
     if value is None:
         return "–"
     first = found.get(name.replace("_at_10", "_at_1")) if name.endswith(RECALL_AT_10) else None
-    return f"{100 * first['mean']:.1f} / {_interval(value)}" if first is not None else _interval(value)
-
-
-def _interval(value: Mapping[str, Any]) -> str:
-    mean = f"{100 * value['mean']:.1f}"
-    return mean if value["low"] is None else f"{mean} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+    return (
+        f"{100 * first['mean']:.1f} / {with_interval(value, name)}" if first is not None else with_interval(value, name)
+    )
 
 
 def _chance_cell(chance: Mapping[str, float], name: str) -> str:
@@ -173,7 +172,7 @@ def findings(record: Record) -> list[str]:
                 found = differences.get(key(exam, metric))
                 if found is None:
                     continue
-                mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
+                mean, low, high = (scale(metric) * found[name] for name in ("mean", "low", "high"))
                 where = f"{exam['name']}: " if exam["name"] else ""
                 said = f"{where}{spoken(metric)} ({mean:+.1f} [{low:.1f}, {high:.1f}])"
                 if found["low"] > 0:
@@ -218,24 +217,31 @@ def draw(record: Record, exam: Exam, path: Path) -> None:
         place.set_xlim(left=0)
         place.grid(axis="x", linewidth=0.4, alpha=0.5)
     places[0].set_yticks(range(len(arms)), arms)
-    recalls = "recall at 10, " if shown[0].endswith(RECALL_AT_10) else ""
-    figure.supxlabel(f"{recalls}% (dotted: chance)", fontsize=8)
+    figure.supxlabel(_unit(record, exam, shown), fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
+def _unit(record: Record, exam: Exam, shown: Sequence[str]) -> str:
+    recalls = "recall at 10, " if shown[0].endswith(RECALL_AT_10) else ""
+    decibels = "; of PSNR dB" if any(scale(metric) == 1 for metric in shown) else ""
+    has_chance = any(key(exam, metric) in record["chance"] for metric in shown)
+    return f"{recalls}%{decibels}{' (dotted: chance)' if has_chance else ''}"
+
+
 def _draw_metric(place: Any, record: Record, name: str, offset: float, colour: str) -> None:
+    times = scale(name)
     for row, found in enumerate(record["arms"].values()):
         if (value := found.get(name)) is None:
             continue
         if value["low"] is not None:
-            ends = [max(100 * value["low"], 0), min(100 * value["high"], 100)]
+            ends = [max(times * value["low"], 0), min(times * value["high"], 100)]
             place.plot(ends, [row + offset] * 2, color=colour, linewidth=1.5)
-        values = [100 * one for one in value["values"]]
+        values = [times * one for one in value["values"]]
         place.plot(values, [row + offset] * len(values), "|", color=colour, markersize=5)
-        place.plot(100 * value["mean"], row + offset, "o", color=colour, markersize=4.5)
+        place.plot(times * value["mean"], row + offset, "o", color=colour, markersize=4.5)
     if name in record["chance"]:
-        place.axvline(100 * record["chance"][name], color="#888888", linestyle=":", linewidth=1)
+        place.axvline(times * record["chance"][name], color="#888888", linestyle=":", linewidth=1)
 
 
 def section(records: Mapping[str, Record]) -> str:

@@ -27,6 +27,8 @@ from .clip_config import (
     TextConfig,
 )
 from .clip_presets import DEBUG_CLIP
+from .translator_config import TranslatorConfig
+from .translator_presets import TRANSLATOR_PRESETS
 
 RGB_TEXT: tuple[Pair, ...] = ("rgb_text",)
 DUAL_TEXT: tuple[Pair, ...] = ("rgb_text", "infrared_text")
@@ -35,8 +37,16 @@ INFRARED_TEXT: tuple[Pair, ...] = (*TRIMODAL, "infrared_infrared_text")
 FUSED: tuple[Pair, ...] = (*INFRARED_TEXT, "fused_text")
 
 Place = Literal["data", "translated", "naip", "forest", "hit_uav", "base"]
-Benchmark = Literal["retrieval-fusionrs", "pair-retrieval", "presence", "linear-probe", "captions", "caption-facts"]
-Arm = ClipConfig | CaptionerConfig
+Benchmark = Literal[
+    "retrieval-fusionrs",
+    "pair-retrieval",
+    "presence",
+    "linear-probe",
+    "captions",
+    "caption-facts",
+    "translation",
+]
+Arm = ClipConfig | CaptionerConfig | TranslatorConfig
 
 
 def _two_ways(one: str, other: str) -> tuple[str, ...]:
@@ -70,19 +80,12 @@ class Exam:
     """Folder with the questions."""
     split: str = "test"
     condition: PairCondition = "as_is"
-    pair_folders: tuple[str, str] = ("rgb", "infrared")
 
 
 RETRIEVAL = Exam(benchmark="retrieval-fusionrs", panels=ALL_DIRECTIONS)
 REAL_PAIRS = (
     Exam(name="near infrared, unseen cities", benchmark="pair-retrieval", panels=(PAIRS,), place="naip"),
-    Exam(
-        name="near infrared, forest",
-        benchmark="pair-retrieval",
-        panels=(PAIRS,),
-        place="forest",
-        pair_folders=("rgb", "nir"),
-    ),
+    Exam(name="near infrared, forest", benchmark="pair-retrieval", panels=(PAIRS,), place="forest", split="train"),
 )
 AVERAGE_PRECISION = (("mean_average_precision",),)
 THERMAL = (
@@ -189,6 +192,11 @@ TEXT_ARMS: dict[str, Arm | None] = {
     "infrared-aware, fused": _arm(FUSED, fusion="gated"),
 }
 SHOWN = ("rgb", "infrared", "pair")
+NAIP = TRANSLATOR_PRESETS["naip"][1]
+# Beside what a line through the three colours, and grey values, give without a network.
+TRANSLATED = tuple(
+    tuple(f"{answer}/{score}" for answer in ("translated", "linear", "luminance")) for score in ("psnr", "ssim")
+)
 
 STUDIES: dict[str, Study] = {
     "infrared-aware-text": Study(
@@ -201,6 +209,15 @@ STUDIES: dict[str, Study] = {
         baseline="grey as infrared",
         arms=TEXT_ARMS,
         exams=(RETRIEVAL, *REAL_PAIRS, *THERMAL),
+    ),
+    "translator": Study(
+        question="How near does a translator come to measured near infrared, in unseen cities and on forest?",
+        baseline="naip",
+        arms={"naip": replace(NAIP, data=replace(NAIP.data, path="data"))},
+        exams=(
+            Exam(name="unseen cities", benchmark="translation", panels=TRANSLATED),
+            Exam(name="forest", benchmark="translation", panels=TRANSLATED, place="forest", split="train"),
+        ),
     ),
     "sensors": Study(
         question="Pairs of one city's RGB and what for infrared teach most about real near infrared elsewhere?",

@@ -14,11 +14,14 @@ import tyro
 from evaluation.bundles import Data
 from evaluation.captioning_facts import FactsConfig, evaluate_facts
 from evaluation.run import RunConfig, run_benchmark
-from evaluation.seed_interval import MOST_SEEDS, over_seeds, paired
+from evaluation.seed_interval import MOST_SEEDS, over_seeds, paired, with_interval
+from evaluation.translation import TranslationRun, evaluate_translation
 
-from . import train_captioner, train_clip
+from . import train_captioner, train_clip, train_translator
 from .captioner_config import CaptionerConfig
+from .clip_config import ClipConfig
 from .studies import STUDIES, Arm, Exam, Place, Study
+from .translator_config import TranslatorConfig
 
 # Rows that `captions` captions in each of three ways.
 CAPTIONED = 200
@@ -27,6 +30,7 @@ ORIGIN = ("code_revision", "versions")
 StudyName = Literal[
     "infrared-aware-text",
     "translated-infrared",
+    "translator",
     "sensors",
     "towers",
     "data-scale",
@@ -49,7 +53,7 @@ class Places:
     naip: Path | None = None
     """Built dataset of RGB and measured near infrared."""
     forest: Path | None = None
-    """Folder with pairs in `rgb` and `nir`."""
+    """Built dataset of forest in RGB and measured near infrared, all of it in `train`."""
     hit_uav: Path | None = None
     """Folder of HIT-UAV with train, validation and test (JSON and images)."""
     base: Path | None = None
@@ -134,8 +138,12 @@ def _named(arm: Arm | None) -> set[Place]:
     """The places that a run reads."""
     if arm is None:
         return {"base"}
-    source = arm.model.clip if isinstance(arm, CaptionerConfig) else arm.model.source
-    named: set[Any] = {arm.data.path, *([str(source)] if source is not None else [])}
+    named: set[Any] = {arm.data.path}
+    match arm:
+        case CaptionerConfig():
+            named.add(str(arm.model.clip))
+        case ClipConfig() if arm.model.source is not None:
+            named.add(str(arm.model.source))
     return named
 
 
@@ -144,23 +152,29 @@ def placed(arm: Arm, config: StudyConfig) -> Arm:
     steps = arm.optim.steps if config.steps is None else config.steps
     optim = replace(arm.optim, steps=steps, warmup_steps=min(arm.optim.warmup_steps, max(1, steps // 10)))
     path = str(config.folder(arm.data.path))
-    if isinstance(arm, CaptionerConfig):
-        model = replace(arm.model, clip=config.folder(arm.model.clip))
-        return replace(arm, optim=optim, data=replace(arm.data, path=path), model=model)
-    clip = arm.model
-    if clip.source is not None:
-        clip = replace(clip, source=str(config.folder(clip.source)))
-    return replace(arm, optim=optim, data=replace(arm.data, path=path), model=clip)
+    match arm:
+        case CaptionerConfig():
+            model = replace(arm.model, clip=config.folder(arm.model.clip))
+            return replace(arm, optim=optim, data=replace(arm.data, path=path), model=model)
+        case ClipConfig():
+            source = None if arm.model.source is None else str(config.folder(arm.model.source))
+            clip = replace(arm.model, source=source)
+            return replace(arm, optim=optim, data=replace(arm.data, path=path), model=clip)
+        case TranslatorConfig():
+            return replace(arm, optim=optim, data=replace(arm.data, path=path))
 
 
 def _trained(arm: Arm, folder: Path, seed: int) -> dict[str, Any]:
     """What a run says of itself; trained before where it is not there."""
     if not (folder / "run.json").exists():
         arm = replace(arm, output=folder, seed=seed, overwrite=True)
-        if isinstance(arm, CaptionerConfig):
-            train_captioner.run(arm)
-        else:
-            train_clip.run(arm)
+        match arm:
+            case CaptionerConfig():
+                train_captioner.run(arm)
+            case TranslatorConfig():
+                train_translator.run(arm)
+            case ClipConfig():
+                train_clip.run(arm)
     done: dict[str, Any] = json.loads((folder / "run.json").read_text())
     before = done["config"]
     if (before["optim"]["steps"], before["data"]["path"]) != (arm.optim.steps, arm.data.path):
@@ -179,8 +193,12 @@ def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result
         place = config.folder(exam.place)
         if exam.benchmark == "caption-facts":
             evaluate_facts(FactsConfig(model=model, data=place, split=exam.split, output=results))
+        elif exam.benchmark == "translation":
+            asked = TranslationRun(model=str(model), data=place, split=exam.split, output=folder, name=name)
+            # What needs no network is fitted where the network learnt.
+            evaluate_translation(replace(asked, fit_data=config.places.data))
         else:
-            data = Data(data=place, split=exam.split, condition=exam.condition, pair_folders=exam.pair_folders)
+            data = Data(data=place, split=exam.split, condition=exam.condition)
             run_benchmark(
                 RunConfig(
                     benchmark=exam.benchmark, model=str(model), data=data, rows=CAPTIONED, output=folder, name=name
@@ -284,16 +302,10 @@ def table(record: Mapping[str, Any]) -> str:
         for metric in (metric for panel in exam["panels"] for metric in panel):
             found = [metrics.get(key(exam["name"], metric)) for metrics in record["arms"].values()]
             if any(found):
-                lines.append(f"  {metric:<42}" + "".join(f"{percent(one):>24}" for one in found))
+                lines.append(
+                    f"  {metric:<42}" + "".join(f"{with_interval(one, metric) if one else '-':>24}" for one in found)
+                )
     return "\n".join(lines)
-
-
-def percent(found: Mapping[str, Any] | None) -> str:
-    """A mean with its interval, as far as it has one."""
-    if found is None:
-        return "-"
-    mean = f"{100 * found['mean']:.1f}"
-    return mean if found["low"] is None else f"{mean} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
 
 
 if __name__ == "__main__":
