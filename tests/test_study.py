@@ -10,10 +10,11 @@ from simulated_dataset import build_simulated
 
 from evaluation.seed_interval import over_seeds, paired
 from train import study, train_clip
+from train.captioner_config import CaptionerConfig
 from train.clip_presets import CLIP_PRESETS, DEBUG_CLIP
 from train.clip_rows import share_of_rows
 from train.studies import RGB_AND_TEXT, SHOWN, STUDIES
-from train.study import Places, StudyConfig, folder_name
+from train.study import Places, StudyConfig, folder_name, placed
 
 DEBUG_RGB = CLIP_PRESETS["debug-rgb-only"][1]
 TWO_STEPS = replace(DEBUG_CLIP.optim, steps=2, warmup_steps=1)
@@ -87,6 +88,22 @@ def test_equal_texts_are_negatives_only_where_that_is_asked_for() -> None:
     arms: dict[str, Any] = dict(STUDIES["infrared-aware-text"].arms)
     assert arms.pop("equal texts negatives").text.equal_texts == "negatives"
     assert {arm.text.equal_texts for arm in arms.values()} == {"positives"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_arm_finds_its_folders(name: Any, tmp_path: Path) -> None:
+    words = ("data", "translated", "naip", "forest", "hit_uav", "base")
+    config = StudyConfig(name=name, output=tmp_path, places=Places(**{word: tmp_path / word for word in words}))
+    for arm in config.chosen.values():
+        if arm is None:
+            continue
+        found = placed(arm, config)
+        assert Path(found.data.path).parent == tmp_path
+        if isinstance(found, CaptionerConfig):
+            assert found.model.clip == tmp_path / "base"
+        elif name == "tuning":
+            assert found.model == replace(found.model, source=str(tmp_path / "base"))
+    assert {Path(config.folder(exam.place)).parent for exam in STUDIES[name].exams} == {tmp_path}
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +183,7 @@ def test_a_captioner_is_asked_what_it_sees(data: Path, tmp_path: Path, monkeypat
     train_clip.run(replace(DEBUG_CLIP, output=base, data=replace(DEBUG_CLIP.data, path=str(data)), optim=TWO_STEPS))
     monkeypatch.setattr(study, "CAPTIONED", 4)
     places = Places(data=data, base=base / "model")
-    common = {"output": tmp_path / "s", "places": places, "seeds": 2, "steps": 2}
+    common: dict[str, Any] = {"output": tmp_path / "s", "places": places, "seeds": 2, "steps": 2}
     record = study.run_study(StudyConfig(name="captioner", arms=("trained on RGB",), **common))
     assert record["differences"] == {}
     assert "pair/rouge_l" in record["arms"]["trained on RGB"]
