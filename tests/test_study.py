@@ -115,13 +115,13 @@ def test_a_study_trains_what_is_missing_and_says_how_arms_differ(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained: list[str] = []
-    run = study.train_clip.run
+    run = train_clip.run
 
     def counted(config: Any) -> None:
         trained.append(config.output.name)
         run(config)
 
-    monkeypatch.setattr(study.train_clip, "run", counted)
+    monkeypatch.setattr(train_clip, "run", counted)
     arms = ("--arms", "conventional twice", "infrared-aware")
     command = ["infrared-aware-text", "--data", str(data), "--output", str(tmp_path / "s"), "--seeds", "2", *arms]
     study.main([*command, "--steps", "2"])
