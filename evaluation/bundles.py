@@ -21,7 +21,7 @@ from .foreign_models import Clip, Floats, embed_images, embed_pairs, embed_texts
 from .image_folders import read_image_folder
 from .pair_conditions import PairCondition
 from .retrieval_rs import SKYSCRIPT_PREFIX
-from .rows import load_split
+from .rows import is_built, load_split
 from .score import CONDITIONED, NEEDS_VALIDATION, RETRIEVAL_RS, ProtocolOptions
 
 PAIR_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
@@ -80,7 +80,7 @@ def bundles_of(protocol: str, clip: Clip, data: Data, options: ProtocolOptions, 
         return folder_bundle(clip, data, options.prompts_of(protocol), modality, batch_size)
     if protocol == "zero-shot-infrared":
         return scene_bundle(clip, data, options.prompts_of(protocol), batch_size)
-    if protocol == "pair-retrieval" and not (data.data / "data").is_dir():
+    if protocol == "pair-retrieval" and not is_built(data.data):
         return Found(test=pair_bundle(clip, data, batch_size))
     test = row_bundle(clip, load_split(str(data.data), data.split), batch_size, data.condition)
     if protocol not in NEEDS_VALIDATION:

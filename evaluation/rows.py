@@ -4,6 +4,9 @@ from pathlib import Path
 
 from datasets import Dataset, Image, load_dataset, load_dataset_builder
 
+# Where a build puts shards with images, by whether their licences let them be handed on.
+FOLDERS = ("data", "local")
+
 
 def load_split(path: str, split: str) -> Dataset:
     """Opens a split of a folder or Hub dataset; images stay encoded until a batch needs them.
@@ -39,11 +42,17 @@ def split_files(path: str, split: str) -> list[str] | None:
 
 
 def shards(folder: Path, split: str) -> list[str]:
-    """The Parquet files of a split."""
-    shards = sorted(str(path) for path in (folder / "data").glob(f"{split}-*.parquet"))
-    if not shards:
+    """The Parquet files of a split: those that may be handed on, and those that stay on this machine."""
+    found = sorted(str(path) for place in FOLDERS for path in (folder / place).glob(f"{split}-*.parquet"))
+    if not found:
         raise FileNotFoundError(
-            f"{folder} has no shards data/{split}-*.parquet. Make a dataset with "
-            f"`python -m dataset_scripts build fusionrs --source simulator --output {folder}`, or name another split."
+            f"{folder} has no shards {split}-*.parquet in {' or '.join(f'{place}/' for place in FOLDERS)}. Make a "
+            f"dataset with `python -m dataset_scripts build fusionrs --source simulator --output {folder}`, or name "
+            "another split."
         )
-    return shards
+    return found
+
+
+def is_built(folder: Path) -> bool:
+    """Whether a folder is one that the dataset builder wrote."""
+    return any((folder / place).is_dir() for place in FOLDERS)

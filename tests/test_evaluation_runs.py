@@ -220,7 +220,7 @@ def test_the_difference_of_texts_pairs_rows_by_key_whatever_their_order(tmp_path
             ValueError,
             "captions reads no activation; leave --act",
         ),
-        ("questions scenes --data absent --output o.jsonl", FileNotFoundError, r"absent has no shards data/test-\*"),
+        ("questions scenes --data absent --output o.jsonl", FileNotFoundError, r"absent has no shards test-\*"),
     ],
 )
 def test_what_cannot_be_is_refused(

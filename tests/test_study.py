@@ -102,7 +102,7 @@ def test_every_arm_finds_its_folders(name: Any, tmp_path: Path) -> None:
         if isinstance(found, CaptionerConfig):
             assert found.model.clip == tmp_path / "base"
         elif name == "tuning":
-            assert found.model == replace(found.model, source=str(tmp_path / "base"))
+            assert getattr(found.model, "source", None) == str(tmp_path / "base")
     assert {Path(config.folder(exam.place)).parent for exam in STUDIES[name].exams} == {tmp_path}
 
 

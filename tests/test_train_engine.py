@@ -408,7 +408,7 @@ def test_impossible_validations_are_refused(data: Path) -> None:
         load_held_out(ValidationConfig(every_steps=1), here, None)
     with pytest.raises(ValueError, match=r"validation.split is 'train', which is trained on; name a held-out split"):
         load_held_out(ValidationConfig(every_steps=1, split="train"), here, RETRIEVAL)
-    with pytest.raises(FileNotFoundError, match="has no shards data/none-"):
+    with pytest.raises(FileNotFoundError, match="has no shards none-"):
         load_held_out(ValidationConfig(every_steps=1, split="none"), here, RETRIEVAL)
     assert len(load_held_out(ValidationConfig(every_steps=1, rows=3), here, RETRIEVAL)) == 3
 
