@@ -24,6 +24,8 @@ from .demo_report import write_report
 
 CORES = os.cpu_count() or 1
 ARMS = {"tri-modal": "debug", "RGB only": "debug-rgb-only"}
+# Where minutes count, more steps at a higher rate tell infrared apart better than a third layer does.
+FAST_CLIP = {"model.size.vision-layers": 2, "optim.learning-rate": 2e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class DemoConfig:
     """Scenes to simulate; 27 % of them are held out for retrieval."""
     size: int = 128
     """Side of the simulated images in pixels."""
-    clip_steps: int = 440
+    clip_steps: int = 600
     """Training steps of each CLIP."""
     captioner_steps: int = 220
     """Training steps of the captioner."""
@@ -97,7 +99,13 @@ def train_arms(config: DemoConfig) -> None:
     commands, logs = {}, []
     for name, preset in ARMS.items():
         output = config.output / folder_of(name)
-        options = {"data.path": config.data, "output": output, "seed": config.seed, "optim.steps": config.clip_steps}
+        options = {
+            "data.path": config.data,
+            "output": output,
+            "seed": config.seed,
+            "optim.steps": config.clip_steps,
+            **FAST_CLIP,
+        }
         commands[name] = accelerate("train.train_clip", preset, *flags(**options))
         logs.append(output / "log.jsonl")
     follow(commands, config, 2 * config.clip_steps, "step", lambda: sum(map(count_lines, logs)))

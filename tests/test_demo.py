@@ -12,13 +12,31 @@ from PIL import Image
 from simulated_dataset import build_simulated
 
 from model_cards.demo import DemoConfig, count_lines, flags, folder_of, follow
-from model_cards.demo_checks import beats, beats_chance, check_captions, check_dataset, check_loss, check_reload
+from model_cards.demo_checks import (
+    beats,
+    beats_chance,
+    check_captions,
+    check_dataset,
+    check_loss,
+    check_reload,
+    many_times_chance,
+)
 from model_cards.demo_pictures import loss_curves, show_infrared
 from model_cards.demo_report import cell, points_at
 
 
 def metric(value: float, low: float, high: float) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high, "n": 100}
+
+
+@pytest.mark.parametrize(("back", "passed"), [(0.0101, True), (0.0099, False)])
+def test_both_directions_are_many_times_above_chance(back: float, passed: bool) -> None:
+    values = {"rgb_to_text": 0.05, "text_to_rgb": back}
+    metrics = {f"{name}/recall_at_1": {"value": value} for name, value in values.items()}
+    metrics |= {f"chance/{name}": {"value": 0.001} for name in list(metrics)}
+    check = many_times_chance(metrics, "rgb", "text")
+    assert check.passed is passed
+    assert check.found == "50 and 10 times"
 
 
 def test_a_metric_beats_chance_only_with_its_whole_interval() -> None:
