@@ -12,8 +12,8 @@ from processing_fixtures import make_scene
 
 from processing import BadImage, RSImageProcessor
 from train.augmentation import Geometry, augment_infrared, draw_geometry
-from train.clip_config import AugmentationConfig
-from train.clip_images import SCALED_INFRARED, RowImages, squared
+from train.clip_config import AugmentationConfig, ClipConfig
+from train.clip_images import SCALED_INFRARED, RowImages, smallest_side, squared
 from train.draw import draw
 
 NONE = AugmentationConfig()
@@ -215,3 +215,49 @@ def test_the_luminance_control_shows_the_grey_of_the_rgb_image() -> None:
 def test_impossible_augmentations_are_refused(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AugmentationConfig(**fields)
+
+
+def photograph(height: int, width: int) -> dict[str, Any]:
+    """A large JPEG with an infrared image of the same scene, both smooth as photographs are."""
+    small = Image.fromarray(make_scene(24, 24))
+    rgb = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
+    return {"id": "large", "epoch": 0, "rgb": encoded(rgb, "JPEG"), "infrared": encoded(rgb[..., 0])}
+
+
+@pytest.mark.parametrize("orientation", ["none", "all"])
+@pytest.mark.parametrize("crop_area", [1.0, 0.5])
+def test_scaled_decoding_shows_the_same_view_of_fewer_pixels(crop_area: float, orientation: Any) -> None:
+    config = AugmentationConfig(crop_area=crop_area, orientation=orientation)
+    processor = RSImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, infrared_scaling={"rule": "dtype_range"}
+    )
+    exact, scaled = (RowImages(processor, "rows", config, 0, decoding) for decoding in ("exact", "scaled"))
+    settings = {**SCALED_INFRARED, **(squared(processor) if crop_area < 1 else {})}
+    for epoch in range(6):
+        row = {**photograph(403, 517), "epoch": epoch}
+        whole, part = exact(row), scaled(row)
+        assert part.rgb.shape[0] < whole.rgb.shape[0] / 3
+        assert min(part.rgb.shape[:2]) >= 32
+        assert whole.infrared is not None
+        assert part.infrared is not None
+        np.testing.assert_array_equal(part.infrared, whole.infrared)
+        one, other = (processor(images=[view.rgb], **settings)["pixel_values"] for view in (whole, part))
+        # Two grey levels of 255 in the mean, in units of the normalised image.
+        assert (one - other).abs().mean() < 2 / 255 / 0.26
+        other_view = processor(images=[np.rot90(part.rgb, 2).copy()], **settings)["pixel_values"]
+        assert (one - other_view).abs().mean() > 5 * (one - other).abs().mean()
+
+
+def test_the_smallest_crop_of_a_scaled_image_is_not_enlarged() -> None:
+    processor = RSImageProcessor(size={"shortest_edge": 64})
+    assert smallest_side(processor, AugmentationConfig()) == 64
+    assert smallest_side(processor, AugmentationConfig(crop_area=0.25, crop_aspect=1.0)) == 128
+    assert smallest_side(RSImageProcessor(size={"height": 48, "width": 64}), AugmentationConfig()) == 64
+
+
+def test_scaled_decoding_is_off_by_default_and_reaches_the_images() -> None:
+    processor = RSImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    row = {name: value for name, value in photograph(403, 517).items() if name != "infrared"}
+    assert RowImages(processor, None, NONE, seed=0)(row).rgb.shape == (403, 517, 3)
+    assert ClipConfig().data.jpeg_decoding == "exact"
+    assert RowImages(processor, None, NONE, 0, "scaled")(row).rgb.shape == (51, 65, 3)

@@ -27,10 +27,18 @@ class Geometry:
     quarter_turns: int = 0
     mirrored: bool = False
 
-    def apply(self, pixels: Pixels) -> Pixels:
-        """The view of an image (H, W) or (H, W, C)."""
+    def apply(self, pixels: Pixels, whole: tuple[int, int] | None = None) -> Pixels:
+        """The view of an image (H, W) or (H, W, C).
+
+        Args:
+            pixels: The image.
+            whole: Height and width that the box is of, where the image was decoded at a part of them.
+        """
         top, left, height, width = self.box
-        view = np.rot90(pixels[top : top + height, left : left + width], self.quarter_turns)
+        down, right = (1.0, 1.0) if whole is None else (pixels.shape[0] / whole[0], pixels.shape[1] / whole[1])
+        rows = slice(round(top * down), round((top + height) * down))
+        columns = slice(round(left * right), round((left + width) * right))
+        view = np.rot90(pixels[rows, columns], self.quarter_turns)
         return np.ascontiguousarray(view[:, ::-1] if self.mirrored else view)
 
 

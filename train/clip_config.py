@@ -32,6 +32,8 @@ class ClipDataConfig(DataConfig):
     """Captions of `rs5m` rows to draw from; `preferred` is the row's one caption to train on."""
     infrared_view: InfraredView = "rows"
     """What stands for infrared: the rows' own, or as a control the RGB image itself or its luminance."""
+    jpeg_decoding: Literal["exact", "scaled"] = "exact"
+    """`scaled` decodes large RGB JPEGs at the 1/2, 1/4 or 1/8 that the model still needs: faster, other pixels."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ import torch
 from processing import RSCLIPProcessor
 
 from .clip_config import AugmentationConfig, ClipConfig, TextConfig
-from .clip_images import SCALED_INFRARED, RowImages, placeholder, squared, stacked_presence
+from .clip_images import SCALED_INFRARED, JpegDecoding, RowImages, placeholder, squared, stacked_presence
 from .clip_rows import row_texts
 from .draw import draw
 from .text_choice import Fitted, choose_kind, draw_parts, fit_text
@@ -36,6 +36,7 @@ class ClipBatches:
         augmentation: AugmentationConfig | None = None,
         infrared_view: Any = "rows",
         caption_kinds: tuple[str, ...] = ("preferred",),
+        jpeg_decoding: JpegDecoding = "exact",
     ):
         self.processor, self.seed, self.modality_dropout = processor, seed, modality_dropout
         self.infrared = any("infrared" in pair or "fused" in pair for pair in pairs)
@@ -44,7 +45,8 @@ class ClipBatches:
         self.caption_kinds, self.infrared_view = caption_kinds, infrared_view
         augmentation = augmentation if augmentation is not None else AugmentationConfig()
         images = processor.image_processor
-        self.images = RowImages(images, infrared_view if self.infrared else None, augmentation, seed)
+        view = infrared_view if self.infrared else None
+        self.images = RowImages(images, view, augmentation, seed, jpeg_decoding)
         self.settings = {**SCALED_INFRARED, **(squared(images) if augmentation.crop_area < 1 else {})}
         limit = processor.max_text_length
         self.text_tokens = int(limit if limit is not None else processor.tokenizer.model_max_length)
@@ -61,6 +63,7 @@ class ClipBatches:
             config.augmentation,
             config.data.infrared_view,
             config.data.caption_kinds,
+            config.data.jpeg_decoding,
         )
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:

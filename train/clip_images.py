@@ -1,7 +1,9 @@
 """The images of a row as a run shows them: decoded by the processor's loader, varied, with infrared or a control."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from .draw import draw
 # What `RowImages` gives is scaled, and white hot.
 SCALED_INFRARED = {"infrared_scaling": {"rule": "dtype_range"}, "nodata": None, "polarity": "white_hot"}
 
+JpegDecoding = Literal["exact", "scaled"]
+
 
 @dataclass(frozen=True)
 class View:
@@ -30,7 +34,12 @@ class RowImages:
     """Rows to views of their images; a function of the seed, the epoch and the row."""
 
     def __init__(
-        self, images: RSImageProcessor, view: InfraredView | None, augmentation: AugmentationConfig, seed: int
+        self,
+        images: RSImageProcessor,
+        view: InfraredView | None,
+        augmentation: AugmentationConfig,
+        seed: int,
+        jpeg_decoding: JpegDecoding = "exact",
     ) -> None:
         """Takes the image processor whose rules hold, and what stands for infrared; None where nothing needs it."""
         self.view, self.augmentation, self.seed = view, augmentation, seed
@@ -38,18 +47,19 @@ class RowImages:
             name: getattr(images, name) for name in ("nodata", "polarity", "colour_infrared")
         }
         self.scaling["scaling"] = images.infrared_scaling
-        self.rgb_range = images.rgb_range
-        self.pairing: dict[str, Any] = {"rgb_range": images.rgb_range, "size_mismatch": images.size_mismatch}
+        side = smallest_side(images, augmentation) if jpeg_decoding == "scaled" else None
+        self.rgb: dict[str, Any] = {"rgb_range": images.rgb_range, "least_side": side}
+        self.pairing: dict[str, Any] = {**self.rgb, "size_mismatch": images.size_mismatch}
 
     def __call__(self, row: dict[str, Any]) -> View:
         rgb, infrared = self._load(row)
         generator = draw(self.seed, row["epoch"], row["id"], "view")
-        height, width = rgb.pixels.shape[:2]
-        geometry = draw_geometry(height, width, self.augmentation, generator)
+        width, height = rgb.size
+        geometry, whole = draw_geometry(height, width, self.augmentation, generator), (height, width)
         if infrared is None:
-            return View(geometry.apply(rgb.pixels), None)
+            return View(geometry.apply(rgb.pixels, whole), None)
         varied = augment_infrared(infrared.pixels, infrared.valid, self.augmentation, generator)
-        return View(geometry.apply(rgb.pixels), geometry.apply(varied))
+        return View(geometry.apply(rgb.pixels, whole), geometry.apply(varied, whole))
 
     def _load(self, row: dict[str, Any]) -> tuple[LoadedImage, LoadedImage | None]:
         source = _bytes(row, "rgb")
@@ -65,13 +75,21 @@ class RowImages:
             )
             assert pair.rgb is not None
             return pair.rgb, pair.infrared
-        rgb = load_rgb(source, name=name, rgb_range=self.rgb_range)
+        rgb = load_rgb(source, name=name, **self.rgb)
         if self.view != "luminance":
             return rgb, None
         # It is read as infrared is, so that only what the image shows differs.
         grey = np.asarray(Image.fromarray(rgb.pixels).convert("L"))
         read = load_infrared(grey, scaling=self.scaling["scaling"], name=f"luminance of row {row['id']!r}")
         return rgb, LoadedImage(read.pixels, rgb.valid)
+
+
+def smallest_side(images: RSImageProcessor, augmentation: AugmentationConfig) -> int:
+    """The short side that a whole image needs, so that its smallest crop is not enlarged."""
+    crop = augmentation.crop_area / augmentation.crop_aspect if augmentation.crop_area < 1 else 1.0
+    size: Mapping[str, int] = images.size
+    side = size["shortest_edge"] if "shortest_edge" in size else max(size["height"], size["width"])
+    return math.ceil(side / math.sqrt(crop))
 
 
 def squared(images: RSImageProcessor) -> dict[str, Any]:
