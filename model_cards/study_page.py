@@ -110,7 +110,7 @@ def table(record: Record, exam: Exam) -> str:
     metrics = shown_metrics(record, exam)
     sizes = record["parameters"]
     trained = [size["trained"] for size in sizes.values()]
-    counted = not exam["name"] and max(trained) > 1.1 * min(trained)
+    counted = bool(trained) and not exam["name"] and max(trained) > 1.1 * min(trained)
     header = [*(["parameters trained / all"] if counted else []), *map(spoken, metrics)]
     lines = [f"| arm | {' | '.join(header)} |", "|---" * (len(header) + 1) + "|"]
     for arm, found in record["arms"].items():

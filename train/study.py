@@ -120,7 +120,8 @@ def run_study(config: StudyConfig) -> dict[str, Any]:
                 model = config.folder("base")
             else:
                 trained = _trained(placed(arm, config), folder, seed)
-                model, parameters[name] = folder / "model", trained.get("parameters")
+                model = folder / "model"
+                parameters |= {name: trained["parameters"]} if "parameters" in trained else {}
             if arm is not None or seed == 0:
                 found[name].append([_asked(exam, model, folder / "results", config) for exam in study.exams])
     record = summarize(study, config, found)
