@@ -66,6 +66,8 @@ def bundles_of(protocol: str, clip: Clip, data: Data, options: ProtocolOptions, 
     """Embeds what the protocol needs, and says so on one line per split."""
     if data.condition != "as_is" and protocol not in CONDITIONED:
         raise ValueError(f"condition is {data.condition!r}; only {' and '.join(CONDITIONED)} know conditions of pairs.")
+    if data.condition in ("no_rgb", "no_infrared") and protocol == "pair-retrieval":
+        raise ValueError(f"condition is {data.condition!r}; pair-retrieval needs both images.")
     if protocol in RETRIEVAL_RS:
         return Found(test=caption_bundle(clip, data, batch_size, SKYSCRIPT_PREFIX if "sky" in protocol else ""))
     modality = options.modality_of(protocol)
@@ -96,10 +98,10 @@ def row_bundle(clip: Clip, rows: Dataset, batch_size: int, condition: PairCondit
         raise ValueError(f"{len(lost)} rows have no caption, such as {lost[0]!r}; retrieval needs one for each.")
     arrays = _pairs_of(clip, rows, batch_size, condition)
     arrays["text"] = embed_texts(clip, [one["captions"][0] for one in texts])
-    if all(one["infrared_captions"] for one in texts):
-        infrared_texts = [one["infrared_captions"][0] for one in texts]
+    infrared_texts = [next(iter(one["infrared_captions"]), "") for one in texts]
+    if any(infrared_texts):
         arrays["infrared_text"] = embed_texts(clip, infrared_texts)
-        arrays["infrared_caption_key"] = np.array([text_key(text) for text in infrared_texts])
+        arrays["infrared_caption_key"] = np.array([text_key(text) if text else "" for text in infrared_texts])
     return Bundle(
         id=np.array(rows["id"]),
         caption_key=np.array(rows["caption_key"]),
@@ -185,7 +187,7 @@ def pair_bundle(clip: Clip, data: Data, batch_size: int) -> Bundle:
     ids = sorted(sides[0])
     pairs = [(sides[0][name], sides[1][name]) for name in ids]
     names = [f"{rgb} with {infrared}" for rgb, infrared in pairs]
-    arrays = embed_pairs(clip, pairs, names, batch_size, data.condition)
+    arrays = embed_pairs(clip, pairs, names, batch_size, data.condition, ids)
     return Bundle(id=np.array(ids), **arrays)
 
 

@@ -37,7 +37,8 @@ class Bundle:
     caption_key: Array = field(default_factory=_none_given)
     """(T,) texts with equal keys count as one; of prompts, the class."""
     infrared_caption_key: Array = field(default_factory=_none_given)
-    """(N,) rows whose infrared texts have equal keys count as one; without it each row is its own."""
+    """(N,) rows whose infrared texts have equal keys count as one, and one with an empty key has none and is not asked;
+    without it each row is its own."""
     label: Array = field(default_factory=_none_given)
     """(N,) the class shown, `|` between several, empty for none."""
     source: Array = field(default_factory=_none_given)

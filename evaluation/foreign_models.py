@@ -156,10 +156,12 @@ def embed_pairs(
     names: Sequence[str],
     batch_size: int = 64,
     condition: PairCondition = "as_is",
+    ids: Sequence[str] | None = None,
 ) -> dict[str, Floats]:
     """`rgb`, `infrared` and, where the model fuses, `fused` embeddings (pairs, D), not normalised.
 
-    Under a condition that leaves an image out there are none of it, and `fused` is of the other alone.
+    Under a condition that leaves an image out there are none of it, and `fused` is of the other alone. Noise follows
+    from `ids` (from `names` when not given), which say the same wherever the files are.
 
     Raises:
         BadImage: An image cannot be read, or the two of a pair differ in size; the message holds its name.
@@ -168,7 +170,7 @@ def embed_pairs(
     for start in tqdm(range(0, len(pairs), batch_size), desc="embed pairs", unit="batch", leave=False):
         batch = slice(start, start + batch_size)
         inputs = _read(clip, [{"images": rgb, "infrared": infrared} for rgb, infrared in pairs[batch]], names[batch])
-        inputs = under_condition(condition, inputs, names[batch])
+        inputs = under_condition(condition, inputs, (names if ids is None else ids)[batch])
         outputs = {}
         if "pixel_values" in inputs:
             outputs["rgb"] = clip.model.get_image_features(inputs["pixel_values"])

@@ -5,12 +5,15 @@ infrared where they are one row.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from .embedding import Bundle
 from .results import Metric
 from .retrieval import Keys, Ranks, chance_recall, mean_interval, ranks_both_ways, ranks_of_first_positive, recall_at
 
 RECALLS = (1, 5, 10)
+# The key of a row without an infrared text.
+NO_TEXT = ""
 DIRECTIONS = (
     ("rgb", "text"),
     ("text", "rgb"),
@@ -35,7 +38,8 @@ def score(bundle: Bundle) -> list[Metric]:
         queries, entries = getattr(bundle, query), getattr(bundle, gallery)
         if queries is None or entries is None:
             continue
-        keys = positives_of(bundle, query, gallery)
+        rows = rows_asked(bundle, query, gallery)
+        queries, entries, keys = queries[rows], entries[rows], positives_of(bundle, query, gallery)[rows]
         if (gallery, query) not in DIRECTIONS:
             known[query, gallery] = ranks_of_first_positive(queries, entries, keys, keys)
         elif (query, gallery) not in known:
@@ -57,3 +61,11 @@ def positives_of(bundle: Bundle, query: str, gallery: str) -> Keys:
     if "infrared_text" in (query, gallery) and len(bundle.infrared_caption_key):
         return bundle.infrared_caption_key
     return bundle.id
+
+
+def rows_asked(bundle: Bundle, query: str, gallery: str) -> npt.NDArray[np.bool_]:
+    """The rows (N,) that take part in this direction: where infrared texts are asked for, those that have one."""
+    if "infrared_text" not in (query, gallery) or not len(bundle.infrared_caption_key):
+        return np.ones(len(bundle.id), dtype=np.bool_)
+    found: npt.NDArray[np.bool_] = bundle.infrared_caption_key != NO_TEXT
+    return found

@@ -17,12 +17,14 @@ from .cases import Cases, Measured, Outcome, Part, hits, metric_of
 from .embedding import Bundle, numbered
 from .results import Metric
 from .retrieval import Floats, Ranks
-from .retrieval_fusionrs import DIRECTIONS, positives_of
+from .retrieval_fusionrs import DIRECTIONS, NO_TEXT, positives_of, rows_asked
 
 Array = npt.NDArray[Any]
 
 # What makes texts of several rows count as one.
 TEXT_KEYS = ("caption_key", "infrared_caption_key")
+# The group of the rows with an infrared text, where not all have one.
+SPOKEN = "rows_with_infrared_text"
 # FusionRS's Mean R is over these.
 FOUR_DIRECTIONS = (("infrared", "text"), ("text", "infrared"), ("rgb", "infrared"), ("infrared", "rgb"))
 
@@ -35,8 +37,10 @@ def retrieval_fusionrs(bundle: Bundle, tested: Bundle) -> Outcome:
         raise ValueError(
             "retrieval-fusionrs needs two of rgb, infrared, fused, text, infrared_text; the bundle has one."
         )
+    spoken = rows_asked(keyed, "infrared_text", "rgb")
     if any(len(set(getattr(keyed, name).tolist())) < len(keyed.id) for name in TEXT_KEYS):
-        single = replace(keyed, **dict.fromkeys(TEXT_KEYS, keyed.id))
+        alone = np.where(spoken, keyed.id, NO_TEXT)
+        single = replace(keyed, caption_key=keyed.id, infrared_caption_key=alone)
         more, more_measured = _all_directions(bundle, single, "single_positive/", only_texts=True)
         metrics, measured = metrics + more, measured + more_measured
     sources = sorted(set(tested.source.tolist()))
@@ -45,7 +49,8 @@ def retrieval_fusionrs(bundle: Bundle, tested: Bundle) -> Outcome:
         inside = np.isin(bundle.id, tested.id[rows])
         part = {name: getattr(keyed, name)[rows] for name in ("id", "source", *TEXT_KEYS)}
         metrics += _all_directions(_rows(bundle, inside), Bundle(**part), f"source/{source}/")[0]
-    return Outcome(metrics=metrics, cases=Cases(groups={"rows": tested.id}, measured=measured))
+    groups = {"rows": tested.id} | ({} if spoken.all() else {SPOKEN: tested.id[spoken]})
+    return Outcome(metrics=metrics, cases=Cases(groups=groups, measured=measured))
 
 
 def _all_directions(
@@ -58,13 +63,15 @@ def _all_directions(
         is_of_text = not {"text", "infrared_text"}.isdisjoint((query, gallery))
         if query not in unit or gallery not in unit or (only_texts and not is_of_text):
             continue
-        keys = _codes(positives_of(tested, query, gallery))
+        rows = rows_asked(tested, query, gallery)
+        keys = _codes(positives_of(tested, query, gallery)[rows])
         (queries, asked), (entries, held) = unit[query], unit[gallery]
+        queries, asked, entries, held = queries[rows], asked[rows], entries[rows], held[rows]
         ranks = ranks_of_keys(queries, entries, keys, keys, asked, held)
         positives = np.bincount(keys)[keys]
         for k in RECALLS:
             name = f"{prefix}{query}_to_{gallery}/recall_at_{k}"
-            measured.append(Measured(name=name, group="rows", parts=[hits(ranks, k)]))
+            measured.append(Measured(name=name, group="rows" if rows.all() else SPOKEN, parts=[hits(ranks, k)]))
             metrics += [metric_of(measured[-1]), _chance(name, positives, len(keys), k)]
             if (query, gallery) in FOUR_DIRECTIONS:
                 four.append(hits(ranks, k))

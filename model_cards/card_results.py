@@ -7,13 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump
 
 from dataset_scripts.markdown_escape import escape, table
 from dataset_scripts.publishing.public_folder import last_names
+from evaluation.pair_conditions import PairCondition
 from evaluation.protocols import protocol_named
 from evaluation.report_figures import formatted, readable
 from evaluation.results import check_record
@@ -93,7 +94,7 @@ def index_entries(scored: Sequence[Scored], *, task: str, repo: str) -> list[Eva
             task_type=task,
             dataset_type=one.hub_dataset or one.record["dataset"]["id"],
             dataset_name=one.record["dataset"]["id"],
-            metric_type=metric["name"],
+            metric_type="/".join([*conditions(one.record), metric["name"]]),
             metric_name=f"{readable(metric['name'])} ({one.record['protocol']})",
             metric_value=metric["value"],
             source_name=f"{RESULTS}/{one.name}.json, with 95 % intervals",
@@ -104,11 +105,16 @@ def index_entries(scored: Sequence[Scored], *, task: str, repo: str) -> list[Eva
     ]
 
 
+def conditions(record: Mapping[str, Any]) -> list[str]:
+    """What happened to the pairs of a result, such as `no_rgb`; nothing for pairs as they are."""
+    return [part for part in record["protocol"].split(":")[1:] if part in get_args(PairCondition)]
+
+
 def eval_files(scored: Sequence[Scored], *, repo: str) -> dict[str, str]:
     """`.eval_results/` files: the first main metric of each result on a dataset of the Hub, as its task's value."""
     files = {}
     for one in scored:
-        if one.hub_dataset is None:
+        if one.hub_dataset is None or conditions(one.record):  # of damaged pairs: another task than the dataset's
             continue
         metric, record = one.shown[0], one.record
         low, high = (formatted(metric["name"], metric[end]) for end in ("low", "high"))

@@ -4,23 +4,29 @@ A verdict follows from the intervals of paired differences between arms, or betw
 writes it. What could not be tested says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evaluation.seed_interval import over_seeds, paired
+from evaluation.seed_interval import over_seeds, paired, scale
 
-Verdict = Literal["confirmed", "in part", "not confirmed", "not tested"]
-_EXPLAINED = (
-    "Differences in percentage points of recall at 10, unless another metric is named: means over seeds, paired, with "
-    "95 % intervals."
-)
+Expected = Literal["more", "no more", "as much"]
+Answer = Literal["holds", "open", "contradicted"]
+Verdict = Literal["confirmed", "in part", "undecided", "mixed", "contradicted", "not tested"]
 Records = Mapping[str, Mapping[str, Any]]
+# What is too little to matter: two percentage points.
+MARGIN = 0.02
+_EXPLAINED = (
+    "Differences in percentage points of recall at 10, unless another metric is named: means over training seeds on "
+    "one fixed test set, paired, with 95 % intervals that say nothing of other test rows. *As much* and *no more* "
+    f"allow {100 * MARGIN:.0f} points. **Undecided**: the intervals hold both answers; **mixed**: some tests hold, "
+    "some are contradicted."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Something that a claim expects to be above something else, or equal to it."""
+    """Something that a claim compares with something else."""
 
     study: str
     """A study of `results/`."""
@@ -32,8 +38,8 @@ class Difference:
     """The other metric; the same one when not given."""
     of: str
     """What is compared, in words."""
-    is_equal: bool = False
-    """Whether the claim is that there is no difference."""
+    expected: Expected = "more"
+    """What the claim says of the first, beside the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,37 +54,57 @@ class Claim:
 
 
 def measured(test: Difference, records: Records) -> dict[str, Any]:
-    """Mean and interval of a difference, paired over seeds."""
-    arms = records[test.study]["arms"]
-    one = arms[test.arm][test.metric]["values"]
-    other = arms[test.over or test.arm][test.over_metric or test.metric]["values"]
-    return over_seeds(paired(one, other))
+    """Mean and interval of a difference, paired over seeds.
+
+    Raises:
+        ValueError: the study was not made, or not of these arms.
+    """
+    arms = records.get(test.study, {}).get("arms", {})
+    sides = ((test.arm, test.metric), (test.over or test.arm, test.over_metric or test.metric))
+    values = [arms.get(arm, {}).get(metric, {}).get("values", ()) for arm, metric in sides]
+    if max(map(len, values)) < 2 or not min(map(len, values)):
+        raise ValueError(
+            f"{test.of!r} compares {' and '.join(f'{metric} of {arm!r}' for arm, metric in sides)} in {test.study!r}, "
+            "which lacks one or its seeds; run that study, or leave the test out."
+        )
+    return over_seeds(paired(*values))
 
 
-def holds(test: Difference, found: Mapping[str, Any]) -> bool:
-    """Whether the interval says what the claim expects."""
-    return bool(found["low"] <= 0 <= found["high"] if test.is_equal else found["low"] > 0)
+def answer(test: Difference, found: Mapping[str, Any]) -> Answer:
+    """What the interval says of the expectation."""
+    low, high = found["low"], found["high"]
+    holds, contradicted = {
+        "more": (low > 0, high < 0),
+        "no more": (high < MARGIN, low > MARGIN),
+        "as much": (low > -MARGIN and high < MARGIN, low > MARGIN or high < -MARGIN),
+    }[test.expected]
+    return "holds" if holds else "contradicted" if contradicted else "open"
 
 
-def verdict(claim: Claim, records: Records) -> Verdict:
-    """Confirmed where every test holds, in part where some do."""
-    if not claim.tests:
+def verdict(answers: Sequence[Answer]) -> Verdict:
+    """What the tests of a claim say together."""
+    if not answers:
         return "not tested"
-    right = [holds(test, measured(test, records)) for test in claim.tests]
-    if all(right):
-        return "confirmed"
-    return "in part" if any(right) else "not confirmed"
+    if "contradicted" in answers:
+        return "mixed" if "holds" in answers else "contradicted"
+    if "holds" not in answers:
+        return "undecided"
+    return "in part" if "open" in answers else "confirmed"
 
 
 def claims_table(claims: tuple[Claim, ...], records: Records) -> str:
     """What the numbers are, then a row for each claim with those that decide."""
     lines = [_EXPLAINED, "", "| paper | claim | here | why |", "|---|---|---|---|"]
     for claim in claims:
-        why = "; ".join(_said(test, measured(test, records)) for test in claim.tests) or claim.untested
-        lines.append(f"| {claim.paper} | {claim.says} | **{verdict(claim, records)}** | {why} |")
+        found = [(test, measured(test, records)) for test in claim.tests]
+        why = "; ".join(_said(test, difference) for test, difference in found) or claim.untested
+        said = verdict([answer(test, difference) for test, difference in found])
+        lines.append(f"| {claim.paper} | {claim.says} | **{said}** | {why} |")
     return "\n".join(lines)
 
 
 def _said(test: Difference, found: Mapping[str, Any]) -> str:
-    mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
-    return f"{test.of} {mean:+.1f} [{low:.1f}, {high:.1f}]"
+    times = scale(test.metric)
+    mean, low, high = (times * found[name] for name in ("mean", "low", "high"))
+    expected = "" if test.expected == "more" else f" ({test.expected})"
+    return f"{test.of}{expected} {mean:+.1f} [{low:.1f}, {high:.1f}]"

@@ -67,7 +67,7 @@ def many_times_chance(metrics: dict[str, dict[str, Any]], one: str, other: str) 
     times = [metrics[name]["value"] / metrics[f"chance/{name}"]["value"] for name in names]
     return Check(
         what=f"tri-modal finds {one} and {other} first at least {TIMES_CHANCE} times as often as chance",
-        found=f"{times[0]:.0f} and {times[1]:.0f} times",
+        found=f"{times[0]:.1f} and {times[1]:.1f} times",
         passed=min(times) >= TIMES_CHANCE,
     )
 

@@ -69,8 +69,10 @@ def page(records: Mapping[str, Record], results: Path) -> str:
             parts += [f"### {exam['name'][0].upper()}{exam['name'][1:]}"] if exam["name"] else []
             parts += [asked(exam), table(record, exam), f"![{title(name, exam)}]({figure_name(name, exam)})"]
         if record["differences"]:
+            counted = sum(len(_compared(record, arm)) for arm in record["differences"])
             parts += [
-                f"Paired over seeds, against *{record['baseline']}*, in percentage points:",
+                f"Paired over seeds, against *{record['baseline']}*, in percentage points; {counted} intervals of "
+                "95 %, of which one in twenty would miss by chance:",
                 "\n".join(f"- {line}" for line in findings(record)),
             ]
         said = results / f"{name}.md"
@@ -91,10 +93,11 @@ def title(study: str, exam: Exam) -> str:
 
 def described(record: Record) -> str:
     """What was run, from the record alone."""
+    codes = ", ".join(f"`{revision[:8]}`" for revision in record["code_revisions"])
     return (
-        f"`python -m train.study {record['study']} --seeds {record['seeds']}`, {record['steps']} steps a run; code "
-        f"`{record['code_revision'][:8]}`, {record['date'][:10]}, torch {record['versions']['torch']}. Means over "
-        "seeds, with 95 % intervals of Student's t, in percent; of recalls: at 1 / at 10."
+        f"`{record['command']}`: {record['steps']} steps a run; code {codes}; {record['date'][:10]}; torch "
+        f"{record['versions']['torch']}. Means over seeds, with 95 % intervals of Student's t over the seeds on these "
+        "test rows, in percent (PSNR in dB); of recalls: at 1 / at 10."
     )
 
 
@@ -165,27 +168,32 @@ def _chance_cell(chance: Mapping[str, float], name: str) -> str:
 def findings(record: Record) -> list[str]:
     """One line for each arm: where it is clearly above and below the baseline."""
     lines = []
-    for arm, differences in record["differences"].items():
+    for arm in record["differences"]:
         above, below, open_ones = [], [], 0
-        for exam in record["exams"]:
-            for metric in shown_metrics(record, exam):
-                found = differences.get(key(exam, metric))
-                if found is None:
-                    continue
-                mean, low, high = (scale(metric) * found[name] for name in ("mean", "low", "high"))
-                where = f"{exam['name']}: " if exam["name"] else ""
-                said = f"{where}{spoken(metric)} ({mean:+.1f} [{low:.1f}, {high:.1f}])"
-                if found["low"] > 0:
-                    above.append(said)
-                elif found["high"] < 0:
-                    below.append(said)
-                else:
-                    open_ones += 1
+        for exam, metric, found in _compared(record, arm):
+            mean, low, high = (scale(metric) * found[name] for name in ("mean", "low", "high"))
+            where = f"{exam['name']}: " if exam["name"] else ""
+            said = f"{where}{spoken(metric)} ({mean:+.1f} [{low:.1f}, {high:.1f}])"
+            if found["low"] > 0:
+                above.append(said)
+            elif found["high"] < 0:
+                below.append(said)
+            else:
+                open_ones += 1
         parts = [f"above in {', '.join(above)}"] if above else []
         parts += [f"below in {', '.join(below)}"] if below else []
         parts += [f"no clear difference in {open_ones} metric{'s' * (open_ones != 1)}"] if open_ones else []
         lines.append(f"**{arm}**: {'; '.join(parts)}.")
     return lines
+
+
+def _compared(record: Record, arm: str) -> list[tuple[Exam, str, Mapping[str, Any]]]:
+    """The metrics in which an arm has a difference from the baseline, and the differences."""
+    differences = record["differences"][arm]
+    shown = [(exam, metric) for exam in record["exams"] for metric in shown_metrics(record, exam)]
+    return [
+        (exam, metric, differences[key(exam, metric)]) for exam, metric in shown if key(exam, metric) in differences
+    ]
 
 
 def draw(record: Record, exam: Exam, path: Path) -> None:

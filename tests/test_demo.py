@@ -36,7 +36,7 @@ def test_both_directions_are_many_times_above_chance(back: float, passed: bool) 
     metrics |= {f"chance/{name}": {"value": 0.001} for name in list(metrics)}
     check = many_times_chance(metrics, "rgb", "text")
     assert check.passed is passed
-    assert check.found == "50 and 10 times"
+    assert check.found == f"50.0 and {1000 * back:.1f} times"
 
 
 def test_a_metric_beats_chance_only_with_its_whole_interval() -> None:

@@ -127,6 +127,26 @@ def test_retrieval_fusionrs_equals_its_plain_function_and_counts_twelve() -> Non
     assert found["single_positive/text_to_rgb/recall_at_5"] == single["text_to_rgb/recall_at_5"]
 
 
+def test_rows_without_an_infrared_text_take_no_part_where_one_is_asked_for() -> None:
+    spoken = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    whole = rows(40, infrared_text=spoken)
+    lacking = np.arange(40) % 8 == 3
+    keys = np.where(lacking, "", whole.id)
+    outcome = score_protocol("retrieval-fusionrs", replace(whole, infrared_caption_key=keys), OPTIONS)
+    found, counts = values(outcome.metrics), {metric.name: metric.n for metric in outcome.metrics}
+    some = {name: value[~lacking] for name, value in vars(whole).items() if value is not None and len(value)}
+    alone = values(score_protocol("retrieval-fusionrs", replace(whole, **some), OPTIONS).metrics)
+    asked = [name for name in alone if "infrared_text" in name and not name.startswith(("source", "chance/source"))]
+    assert len(asked) > 20
+    for name in asked:
+        assert found[name] == pytest.approx(alone[name]), name
+        assert counts[name] == 35
+    assert counts["rgb_to_infrared/recall_at_1"] == 40
+    assert set(outcome.cases.groups) == {"rows", "rows_with_infrared_text"}
+    plain = values(retrieval_fusionrs.score(replace(whole, infrared_caption_key=keys)))
+    assert all(plain[name] == pytest.approx(found[name]) for name in plain)
+
+
 def test_what_was_not_embedded_is_wrong_and_stays_in_the_denominator() -> None:
     whole, eye = rows(8), np.eye(8, 6, dtype=np.float32)
     whole = replace(whole, rgb=eye[:, :6] + 0.1, infrared=eye[:, :6] + 0.1, text=None, caption_key=np.zeros(0, str))
@@ -240,10 +260,16 @@ def test_logistic_regression_equals_liblinear(strength: float) -> None:
 def test_the_gradient_vanishes_at_the_minimum(strength: float) -> None:
     features, truth = probe_data()
     weights = linear_probe.fit(features, truth, strength)
-    cost = strength * np.where(truth, 40 / (2 * truth.sum()), 40 / (2 * (~truth).sum()))
-    margin = np.where(truth, 1, -1) * linear_probe.decide(features, weights)
-    pull = (cost * np.where(truth, 1, -1) / (1 + np.exp(margin)))[:, None] * np.hstack([features, np.ones((40, 1))])
-    assert np.abs(weights - pull.sum(axis=0)).max() < 1e-6 * max(1.0, strength)
+    assert np.abs(gradient_of(weights, features, truth, strength)).max() < 1e-6 * max(1.0, strength)
+
+
+def gradient_of(weights: Any, features: Any, truth: Any, strength: float) -> Any:
+    """Of half the squared weights and the weighted log losses, from their definition."""
+    n, shown = len(truth), truth.sum()
+    cost = strength * np.where(truth, n / (2 * shown), n / (2 * (n - shown)))
+    sign = np.where(truth, 1, -1)
+    missed = 1 / (1 + np.exp(sign * linear_probe.decide(features, weights)))
+    return weights - ((cost * sign * missed)[:, None] * np.hstack([features, np.ones((n, 1))])).sum(axis=0)
 
 
 @pytest.mark.parametrize(("seed", "strength"), [(8, 1e4), (18, 1e4), (24, 10.0)])
@@ -253,8 +279,8 @@ def test_embeddings_that_are_nearly_equal_have_a_minimum_too(seed: int, strength
     features = 1 + 0.01 * draws.standard_normal((300, 16))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     truth = features[:, 0] + 0.002 * draws.standard_normal(300) > np.median(features[:, 0])
-    scores = linear_probe.decide(features, linear_probe.fit(features, truth, strength))
-    assert ((scores > 0) == truth).mean() > 0.5
+    weights = linear_probe.fit(features, truth, strength)
+    assert np.linalg.norm(gradient_of(weights, features, truth, strength)) < 1e-10 * strength * 300
 
 
 def test_a_class_that_separates_or_does_not_vary() -> None:

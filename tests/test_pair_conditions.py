@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from processing_fixtures import make_scene
 from saved_clips import save_clip, spread
 from simulated_dataset import build_simulated
 
 from dataset_scripts.stages.splits import SplitSettings
 from evaluation.__main__ import main
+from evaluation.bundles import Data, pair_bundle
 from evaluation.embedding import Bundle, load_bundle
+from evaluation.foreign_models import load_clip
 from evaluation.pair_conditions import shifted, under_condition, with_noise
 from modeling_rsclip import RSCLIPModel
 from processing import RSCLIPProcessor
@@ -106,3 +110,19 @@ def test_damaged_infrared_changes_its_embedding_and_the_fused_one(world: Path) -
 def test_a_condition_of_what_is_no_pair_is_refused(world: Path) -> None:
     with pytest.raises(ValueError, match="only retrieval-fusionrs and pair-retrieval know conditions of pairs"):
         run(world, "no_rgb", "zero-shot-infrared")
+    with pytest.raises(ValueError, match="condition is 'no_infrared'; pair-retrieval needs both images"):
+        run(world, "no_infrared", "pair-retrieval")
+
+
+def test_noise_is_the_same_wherever_the_files_are(world: Path, tmp_path: Path) -> None:
+    found = []
+    for place in ("here", "there"):
+        for side in ("rgb", "infrared"):
+            folder = tmp_path / place / side
+            folder.mkdir(parents=True)
+            for number in range(3):
+                pixels = make_scene(40, 40, number)
+                Image.fromarray(pixels if side == "rgb" else pixels[..., 0]).save(folder / f"{number}.png")
+        data = Data(data=tmp_path / place, condition="noisy_infrared")
+        found.append(pair_bundle(load_clip(str(world / "fused")), data, 2))
+    assert found[0].infrared == pytest.approx(found[1].infrared, abs=0)

@@ -136,11 +136,24 @@ def test_a_study_trains_what_is_missing_and_says_how_arms_differ(
     assert exam["dataset"]["id"] == "fusionrs"
     assert record["chance"][name] == pytest.approx(10 / exam["n"], rel=0.01)
     assert "infrared-aware" in capsys.readouterr().out
+    wanted = 'infrared-aware-text --seeds 2 --steps 2 --arms "conventional twice" "infrared-aware" --data fusionrs'
+    assert record["command"] == f"python -m train.study {wanted} --output runs/infrared_aware_text"
 
     study.main([*command, "--steps", "2"])
     assert len(trained) == 4
-    with pytest.raises(ValueError, match=r"was trained for 2 steps on .*, not for 3"):
+    with pytest.raises(ValueError, match=r"was trained otherwise \(optim.steps was 2, wanted 3\)"):
         study.main([*command, "--steps", "3"])
+    arms_of_study = dict(STUDIES["infrared-aware-text"].arms)
+    arms_of_study["infrared-aware"] = replace(arms_of_study["infrared-aware"], modality_dropout=0.1)  # type: ignore[type-var]
+    changed = replace(STUDIES["infrared-aware-text"], arms=arms_of_study)
+    monkeypatch.setitem(STUDIES, "infrared-aware-text", changed)
+    with pytest.raises(ValueError, match=r"otherwise \(modality_dropout was 0.0, wanted 0.1\)"):
+        study.main([*command, "--steps", "2"])
+    monkeypatch.undo()
+    results = tmp_path / "s" / "infrared-aware-1" / "results" / "retrieval-fusionrs.json"
+    results.write_text(results.read_text().replace(str(data), str(data.with_name("others"))))
+    with pytest.raises(ValueError, match=r"retrieval-fusionrs.json is of other weights or other rows"):
+        study.main([*command, "--steps", "2"])
 
 
 def test_a_study_refuses_what_it_cannot_compare(tmp_path: Path) -> None:

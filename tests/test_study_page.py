@@ -1,6 +1,7 @@
 """The page of studies says what their JSON says, and only what its intervals leave no doubt of."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from model_cards import study_page
-from model_cards.claims import Claim, Difference, claims_table, verdict
+from model_cards.claims import Claim, Difference, answer, claims_table, measured, verdict
 from model_cards.paper_claims import CLAIMS
 from model_cards.study_page import END, RESULTS, START, findings, read_records, section, table, with_section
 
@@ -43,7 +44,8 @@ def record() -> dict[str, Any]:
         "study": "one",
         "question": "Does it help?",
         "baseline": "plain",
-        "code_revision": "b" * 40,
+        "command": "python -m train.study one --seeds 3 --data fusionrs --output runs/one",
+        "code_revisions": ["b" * 40, "c" * 40],
         "versions": {"torch": "2.13.0"},
         "date": "2026-01-02T00:00:00+00:00",
         "seeds": 3,
@@ -96,7 +98,7 @@ def test_the_page_has_every_number_and_a_figure(record: dict[str, Any], tmp_path
         with Image.open(tmp_path / "docs" / name) as figure:
             assert len(figure.convert("RGB").getcolors(1 << 20)) > 10
     readme = (tmp_path / "README.md").read_text()
-    assert "old" not in readme
+    assert "\nold\n" not in readme
     assert readme.startswith("# Title\n\n" + START)
     assert readme.endswith("\n\nrest\n")
     assert "| RS5M | It is larger. | **not tested** | too large |" in readme
@@ -116,25 +118,63 @@ def test_the_pages_of_this_project_are_rendered_from_its_results() -> None:
     assert readme == with_section(readme, section(records))
 
 
-def test_a_verdict_follows_from_paired_intervals(record: dict[str, Any]) -> None:
-    better = Difference(study="one", arm="better", over="plain", metric=METRIC, of="recall")
-    worse = Difference(study="one", arm="worse", over="plain", metric=METRIC, of="recall")
-    as_good = Difference(study="one", arm="plain", over="plain", metric=METRIC, of="itself", is_equal=True)
-    within = Difference(
-        study="one", arm="better", metric=METRIC, over_metric=f"{DIRECTION}/recall_at_5", of="ten over five"
-    )
+BETTER, WORSE = (Difference(study="one", arm=arm, over="plain", metric=METRIC, of=arm) for arm in ("better", "worse"))
+
+
+def test_a_difference_is_of_arms_or_of_metrics(record: dict[str, Any]) -> None:
     records = {"one": record}
-    cases = {
-        "confirmed": (better, as_good, within),
-        "in part": (better, worse),
-        "not confirmed": (worse,),
-        "not tested": (),
-    }
-    for expected, tests in cases.items():
-        assert verdict(Claim(paper="FusionRS", says="so", tests=tests), records) == expected
-    lines = claims_table((Claim(paper="FusionRS", says="so", tests=(better, worse)), UNTESTED), records).splitlines()
-    assert lines[4:] == [
-        "| FusionRS | so | **in part** | recall +10.0 [10.0, 10.0]; recall -10.0 [-10.0, -10.0] |",
+    assert measured(BETTER, records)["values"] == pytest.approx([0.1, 0.1, 0.1])
+    within = Difference(
+        study="one", arm="better", metric=METRIC, over_metric=f"{DIRECTION}/recall_at_5", of="10 over 5"
+    )
+    assert measured(within, records)["mean"] == pytest.approx(0.15)
+    with pytest.raises(
+        ValueError, match=r"'better' compares .* in 'two', which lacks one or its seeds; run that study"
+    ):
+        measured(replace(BETTER, study="two"), records)
+    single = replace(BETTER, metric="RGB missing/mean_average_precision")
+    assert len(measured(single, records)["values"]) == 3
+    with pytest.raises(ValueError, match="lacks one or its seeds"):
+        measured(replace(single, arm="plain"), records)
+
+
+@pytest.mark.parametrize(
+    ("expected", "low", "high", "said"),
+    [
+        ("more", 0.001, 0.2, "holds"),
+        ("more", -0.001, 0.2, "open"),
+        ("more", -0.2, -0.001, "contradicted"),
+        ("no more", -0.2, 0.019, "holds"),
+        ("no more", -0.2, 0.021, "open"),
+        ("no more", 0.021, 0.2, "contradicted"),
+        ("as much", -0.019, 0.019, "holds"),
+        ("as much", -0.03, 0.019, "open"),
+        ("as much", -0.2, -0.021, "contradicted"),
+    ],
+)
+def test_an_interval_answers_what_is_expected(expected: Any, low: float, high: float, said: str) -> None:
+    assert answer(replace(BETTER, expected=expected), {"low": low, "high": high}) == said
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (["holds", "holds"], "confirmed"),
+        (["holds", "open"], "in part"),
+        (["open"], "undecided"),
+        (["holds", "contradicted", "open"], "mixed"),
+        (["contradicted", "open"], "contradicted"),
+        ([], "not tested"),
+    ],
+)
+def test_a_verdict_tells_refuted_from_undecided(answers: Any, said: str) -> None:
+    assert verdict(answers) == said
+
+
+def test_a_claim_is_a_row_with_its_numbers(record: dict[str, Any]) -> None:
+    claims = (Claim(paper="FusionRS", says="so", tests=(BETTER, WORSE)), UNTESTED)
+    assert claims_table(claims, {"one": record}).splitlines()[4:] == [
+        "| FusionRS | so | **mixed** | better +10.0 [10.0, 10.0]; worse -10.0 [-10.0, -10.0] |",
         "| RS5M | It is larger. | **not tested** | too large |",
     ]
 
@@ -143,4 +183,4 @@ def test_every_claim_is_tested_or_says_why_not() -> None:
     records = read_records(RESULTS)
     for claim in CLAIMS:
         assert bool(claim.tests) != bool(claim.untested), claim.says
-        assert verdict(claim, records)
+        assert all(measured(test, records)["values"] for test in claim.tests)

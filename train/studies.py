@@ -1,4 +1,4 @@
-"""Studies as values: arms that differ in one thing only, and what their models are asked.
+"""Studies as values: arms that differ from their neighbours in one thing, and what their models are asked.
 
 CLIPs start from random towers of the size of `debug`, or from the folder `base`. Where a path says `data`, `base` and
 so on, the command line of `train.study` says which folder that is.
@@ -139,7 +139,7 @@ def _with_view(view: InfraredView) -> ClipDataConfig:
 
 
 def _with_towers(tower: InfraredTower, fusion: Fusion) -> ClipConfig:
-    """All that `debug` trains, a third of whose parameters are the image tower."""
+    """All that `debug` trains; without a fusion, no pair of it and no image that is left out for it."""
     pairs = INFRARED_TEXT if fusion == "none" else FUSED
     return replace(
         DEBUG_CLIP,

@@ -5,14 +5,15 @@ python -m train.study infrared-aware-text --data fusionrs --output runs/infrared
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
 from evaluation.bundles import Data
 from evaluation.captioning_facts import FactsConfig, evaluate_facts
+from evaluation.results import weights_sha256
 from evaluation.run import RunConfig, run_benchmark
 from evaluation.seed_interval import MOST_SEEDS, over_seeds, paired, with_interval
 from evaluation.translation import TranslationRun, evaluate_translation
@@ -25,8 +26,6 @@ from .translator_config import TranslatorConfig
 
 # Rows that `captions` captions in each of three ways.
 CAPTIONED = 200
-# What is equal in the results of all runs, and says how they were made.
-ORIGIN = ("code_revision", "versions")
 StudyName = Literal[
     "infrared-aware-text",
     "translated-infrared",
@@ -177,13 +176,22 @@ def _trained(arm: Arm, folder: Path, seed: int) -> dict[str, Any]:
             case ClipConfig():
                 train_clip.run(arm)
     done: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    before = done["config"]
-    if (before["optim"]["steps"], before["data"]["path"]) != (arm.optim.steps, arm.data.path):
-        raise ValueError(
-            f"{folder} was trained for {before['optim']['steps']} steps on {before['data']['path']}, not for "
-            f"{arm.optim.steps} on {arm.data.path}. Choose another --output."
-        )
+    wanted = json.loads(json.dumps(asdict(replace(arm, output=folder, seed=seed)), default=str))
+    if others := _differences_of(done["config"], wanted, unread=("output", "overwrite")):
+        raise ValueError(f"{folder} was trained otherwise ({'; '.join(others)}). Choose another --output.")
     return done
+
+
+def _differences_of(before: Any, wanted: Any, path: str = "", unread: Sequence[str] = ()) -> list[str]:
+    """What differs of the settings that a run knew; one that came later had no effect on it."""
+    if isinstance(before, dict) and isinstance(wanted, dict):
+        return [
+            found
+            for name in before
+            if name in wanted and name not in unread
+            for found in _differences_of(before[name], wanted[name], f"{path}.{name}".lstrip("."))
+        ]
+    return [] if before == wanted else [f"{path} was {before}, wanted {wanted}"]
 
 
 def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result:
@@ -195,9 +203,9 @@ def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result
         if exam.benchmark == "caption-facts":
             evaluate_facts(FactsConfig(model=model, data=place, split=exam.split, output=results))
         elif exam.benchmark == "translation":
-            asked = TranslationRun(model=str(model), data=place, split=exam.split, output=folder, name=name)
+            translation = TranslationRun(model=str(model), data=place, split=exam.split, output=folder, name=name)
             # What needs no network is fitted where the network learnt.
-            evaluate_translation(replace(asked, fit_data=config.places.data))
+            evaluate_translation(replace(translation, fit_data=config.places.data))
         else:
             data = Data(data=place, split=exam.split, condition=exam.condition)
             run_benchmark(
@@ -206,6 +214,10 @@ def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result
                 )
             )
     found: dict[str, Any] = json.loads(results.read_text())
+    condition = f":{exam.condition}" if exam.condition != "as_is" else ""
+    asked_before = (found["dataset"]["id"], found["model"]["weights_sha256"], found["protocol"].endswith(condition))
+    if asked_before != (str(config.folder(exam.place)), weights_sha256(model), True):
+        raise ValueError(f"{results} is of other weights or other rows. Remove it, or choose another --output.")
     return found
 
 
@@ -219,14 +231,19 @@ def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Se
     """
     arms = {arm: summarize_seeds([_scores(run, study.exams) for run in runs]) for arm, runs in found.items()}
     first = next(iter(found.values()))[0]
+    results = [result for runs in found.values() for run in runs for result in run]
+    if any(result["versions"] != first[0]["versions"] for result in results):
+        raise ValueError("the results of a study are of several versions of its libraries; take them again.")
     base = arms.get(study.baseline)
     trained = [arm for arm in study.arms.values() if arm is not None]
     return {
         "study": config.name,
         "question": study.question,
         "baseline": study.baseline,
-        **{name: first[0][name] for name in ORIGIN},
-        "date": max(result["date"] for runs in found.values() for run in runs for result in run),
+        "command": command_of(config),
+        "code_revisions": sorted({str(result["code_revision"]) for result in results}),
+        "versions": first[0]["versions"],
+        "date": max(result["date"] for result in results),
         "seeds": config.seeds,
         "steps": trained[0].optim.steps if config.steps is None else config.steps,
         "exams": [
@@ -246,6 +263,17 @@ def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Se
             arm: _differences(runs, base) for arm, runs in arms.items() if arm != study.baseline and base is not None
         },
     }
+
+
+def command_of(config: StudyConfig) -> str:
+    """The command that makes the study, with the names of folders in place of where they are."""
+    study = STUDIES[config.name]
+    read = {exam.place for exam in study.exams}.union(*(_named(arm) for arm in config.chosen.values()))
+    words = ["python -m train.study", config.name, f"--seeds {config.seeds}"]
+    words += [f"--steps {config.steps}"] if config.steps is not None else []
+    words += ["--arms", *(f'"{arm}"' for arm in config.arms)] if config.arms is not None else []
+    words += [f"--{place.replace('_', '-')} {config.folder(place).name}" for place in get_args(Place) if place in read]
+    return " ".join([*words, f"--output runs/{config.name.replace('-', '_')}"])
 
 
 def key(exam: str, metric: str) -> str:
@@ -296,7 +324,7 @@ def summarize_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, 
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """What each exam reports of every arm, in percent; all else is in study.json."""
+    """What each exam reports of every arm, in percent or dB; all else is in study.json."""
     lines = []
     for exam in record["exams"]:
         lines.append(f"{exam['name'] or exam['benchmark']:<44}" + "".join(f"{arm:>24}" for arm in record["arms"]))
