@@ -2,11 +2,13 @@
 
 from .claims import Claim, Difference, Expected
 
-SIMULATED = "infrared-aware-text"
-BOTH = {SIMULATED: "simulated"}
+SIMULATED, REAL = "infrared-aware-text", "translated-infrared"
+BOTH = {SIMULATED: "simulated", REAL: "real with translated infrared"}
 GREY, TWICE = "grey as infrared", "conventional twice"
+CITIES, FOREST = "near infrared, unseen cities", "near infrared, forest"
 INFRARED_TO_TEXT = "infrared_to_text/recall_at_10"
 INFRARED_TO_ITS_TEXT = "infrared_to_infrared_text/recall_at_10"
+ITS_TEXT_TO_INFRARED = "infrared_text_to_infrared/recall_at_10"
 RGB_TO_INFRARED = "rgb_to_infrared/recall_at_10"
 RGB_TO_TEXT = "rgb_to_text/recall_at_10"
 FUSED_TO_TEXT = "fused_to_text/recall_at_10"
@@ -25,8 +27,9 @@ FUSIONRS = (
         paper="FusionRS",
         says="Infrared-aware captions are crucial (no released model was trained with them)",
         tests=(
-            *_on_both("infrared-aware", TWICE, INFRARED_TO_ITS_TEXT, "to find infrared-aware text"),
-            *_on_both("infrared-aware", TWICE, INFRARED_TO_TEXT, "to find conventional text"),
+            *_on_both("infrared-aware", TWICE, INFRARED_TO_ITS_TEXT, "infrared → infrared-aware text"),
+            *_on_both("infrared-aware", TWICE, ITS_TEXT_TO_INFRARED, "infrared-aware text → infrared"),
+            *_on_both("infrared-aware", TWICE, INFRARED_TO_TEXT, "infrared → conventional text"),
         ),
     ),
     Claim(
@@ -35,6 +38,37 @@ FUSIONRS = (
         tests=(
             *_on_both("trimodal", GREY, INFRARED_TO_TEXT, "infrared → text"),
             *_on_both("trimodal", GREY, RGB_TO_INFRARED, "RGB → infrared"),
+        ),
+    ),
+    Claim(
+        paper="FusionRS",
+        says="What is learnt from translated infrared carries over to pairs of real sensors",
+        tests=(
+            _over(REAL, "trimodal", GREY, f"{CITIES}/{RGB_TO_INFRARED}", "RGB → near infrared in cities, over grey"),
+            _over(REAL, "trimodal", GREY, f"{FOREST}/{RGB_TO_INFRARED}", "in forest, over grey"),
+            _over(REAL, "trimodal", "RGB only", f"{CITIES}/{RGB_TO_INFRARED}", "in cities, over RGB only"),
+            _over(REAL, "trimodal", "RGB only", f"{FOREST}/{RGB_TO_INFRARED}", "in forest, over RGB only"),
+        ),
+    ),
+    Claim(
+        paper="FusionRS",
+        says="On thermal images from drones a grey copy is as good as translated infrared (linear probe)",
+        tests=(
+            _over(
+                REAL,
+                "trimodal",
+                GREY,
+                "thermal, linear probe/mean_average_precision",
+                "mean average precision",
+                "as much",
+            ),
+        ),
+    ),
+    Claim(
+        paper="FusionRS",
+        says="Zero-shot presence on thermal images improves over RGB only",
+        tests=(
+            _over(REAL, "trimodal", "RGB only", "thermal, presence/mean_average_precision", "mean average precision"),
         ),
     ),
     Claim(
@@ -95,7 +129,7 @@ RS5M = (
         says="More data is better, from an eighth to all of it",
         tests=tuple(
             _over("data-scale", more, less, RGB_TO_TEXT, f"simulated: RGB → text, {more} over {less}")
-            for less, more in (("1/8", "1/4"), ("1/4", "1/2"), ("1/2", "all"))
+            for less, more in (("1/8", "1/4"), ("1/4", "1/2"), ("1/2", "all"), ("1/8", "all"))
         ),
     ),
     Claim(
