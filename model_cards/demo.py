@@ -30,7 +30,7 @@ FAST_CLIP = {"model.size.vision-layers": 2, "optim.learning-rate": 2e-3}
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """How large the demo is. The defaults take about seven minutes on two cores."""
+    """How large the demo is. The defaults take about eight minutes on two cores."""
 
     output: Path = Path("demo")
     """Folder of the report, the runs and the results."""
