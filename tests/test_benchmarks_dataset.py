@@ -208,6 +208,7 @@ def test_an_engine_is_given_two_steps_without_work_and_then_the_read_step(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_all_engines_make_the_same_shards(tmp_path: Path) -> None:
     names = ("daft_native", "daft_ray", "ray_data", "process_pool")
     config = engine.Config(output=tmp_path / "engine.json", images=8, side=32, rows_per_part=4, workers=2, rounds=2)
