@@ -48,6 +48,7 @@ FUSIONRS = (
             _over(REAL, "trimodal", GREY, f"{FOREST}/{RGB_TO_INFRARED}", "in forest, over grey"),
             _over(REAL, "trimodal", "RGB only", f"{CITIES}/{RGB_TO_INFRARED}", "in cities, over RGB only"),
             _over(REAL, "trimodal", "RGB only", f"{FOREST}/{RGB_TO_INFRARED}", "in forest, over RGB only"),
+            _over("sensors", "translated", GREY, RGB_TO_INFRARED, "taught on the translator's own rows, over grey"),
         ),
     ),
     Claim(
