@@ -135,6 +135,30 @@ RS5M = (
     ),
     Claim(
         paper="RS5M",
+        says="Full tuning beats every adapter (here of two)",
+        tests=tuple(
+            _over("tuning", "full", arm, RGB_TO_TEXT, f"real, one learning rate for all: RGB → text over {arm}")
+            for arm in ("LoRA", "bottleneck")
+        ),
+    ),
+    Claim(
+        paper="RS5M",
+        says="Every adapter beats the model before tuning (here of two)",
+        tests=tuple(
+            _over("tuning", arm, "base", RGB_TO_TEXT, f"real, one learning rate for all: RGB → text, {arm}")
+            for arm in ("LoRA", "bottleneck")
+        ),
+    ),
+    Claim(
+        paper="RS5M",
+        says="A frozen image tower costs more than a frozen text tower",
+        tests=(
+            _over("tuning", "text tower frozen", "image tower frozen", RGB_TO_TEXT, "real: RGB → text"),
+            _over("tuning", "text tower frozen", "image tower frozen", "text_to_rgb/recall_at_10", "real: text → RGB"),
+        ),
+    ),
+    Claim(
+        paper="RS5M",
         says="Domain tuning improves zero-shot classes and semantic localization of a large pretrained CLIP",
         untested="no pretrained weights and no AIR-SLT scenes could be had where the studies ran",
     ),
