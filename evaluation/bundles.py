@@ -20,6 +20,7 @@ from .embedding import Bundle
 from .foreign_models import Clip, Floats, embed_images, embed_pairs, embed_texts
 from .image_folders import read_image_folder
 from .pair_conditions import PairCondition
+from .retrieval_fusionrs import NO_TEXT
 from .retrieval_rs import SKYSCRIPT_PREFIX
 from .rows import is_built, load_split
 from .score import CONDITIONED, NEEDS_VALIDATION, RETRIEVAL_RS, ProtocolOptions
@@ -98,10 +99,10 @@ def row_bundle(clip: Clip, rows: Dataset, batch_size: int, condition: PairCondit
         raise ValueError(f"{len(lost)} rows have no caption, such as {lost[0]!r}; retrieval needs one for each.")
     arrays = _pairs_of(clip, rows, batch_size, condition)
     arrays["text"] = embed_texts(clip, [one["captions"][0] for one in texts])
-    infrared_texts = [next(iter(one["infrared_captions"]), "") for one in texts]
+    infrared_texts = [next(iter(one["infrared_captions"]), NO_TEXT) for one in texts]
     if any(infrared_texts):
         arrays["infrared_text"] = embed_texts(clip, infrared_texts)
-        arrays["infrared_caption_key"] = np.array([text_key(text) if text else "" for text in infrared_texts])
+        arrays["infrared_caption_key"] = np.array([text_key(text) if text else NO_TEXT for text in infrared_texts])
     return Bundle(
         id=np.array(rows["id"]),
         caption_key=np.array(rows["caption_key"]),

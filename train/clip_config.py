@@ -10,6 +10,7 @@ Pair = Literal["rgb_text", "infrared_text", "infrared_infrared_text", "rgb_infra
 CaptionKind = Literal["preferred", "web", "human", "rotation_invariant", "machine", "metadata"]
 TextChoice = Literal["conventional", "infrared_aware", "mixed"]
 InfraredView = Literal["rows", "rgb_duplicate", "luminance"]
+JpegDecoding = Literal["exact", "scaled"]
 Tower = Literal["text", "rgb", "infrared"]
 InfraredTower = Literal["shared", "adapted", "separate"]
 Fusion = Literal["none", "mean", "gated", "attention"]
@@ -32,7 +33,7 @@ class ClipDataConfig(DataConfig):
     """Captions of `rs5m` rows to draw from; `preferred` is the row's one caption to train on."""
     infrared_view: InfraredView = "rows"
     """What stands for infrared: the rows' own, or as a control the RGB image itself or its luminance."""
-    jpeg_decoding: Literal["exact", "scaled"] = "exact"
+    jpeg_decoding: JpegDecoding = "exact"
     """`scaled` decodes large RGB JPEGs at the 1/2, 1/4 or 1/8 that the model still needs: faster, other pixels."""
 
     def __post_init__(self) -> None:

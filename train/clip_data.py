@@ -7,8 +7,8 @@ import torch
 
 from processing import RSCLIPProcessor
 
-from .clip_config import AugmentationConfig, ClipConfig, TextConfig
-from .clip_images import SCALED_INFRARED, JpegDecoding, RowImages, placeholder, squared, stacked_presence
+from .clip_config import AugmentationConfig, ClipConfig, JpegDecoding, TextConfig
+from .clip_images import SCALED_INFRARED, RowImages, placeholder, squared, stacked_presence
 from .clip_rows import row_texts
 from .draw import draw
 from .text_choice import Fitted, choose_kind, draw_parts, fit_text

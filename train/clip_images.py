@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +13,11 @@ from PIL import Image
 from processing import LoadedImage, RSImageProcessor, load_infrared, load_pair, load_rgb
 
 from .augmentation import augment_infrared, draw_geometry
-from .clip_config import AugmentationConfig, InfraredView
+from .clip_config import AugmentationConfig, InfraredView, JpegDecoding
 from .draw import draw
 
 # What `RowImages` gives is scaled, and white hot.
 SCALED_INFRARED = {"infrared_scaling": {"rule": "dtype_range"}, "nodata": None, "polarity": "white_hot"}
-
-JpegDecoding = Literal["exact", "scaled"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from evaluation.captioning_facts import SHOWN
 from evaluation.pair_conditions import PairCondition
 
 from .captioner_config import CaptionerConfig
@@ -191,7 +192,6 @@ TEXT_ARMS: dict[str, Arm | None] = {
     "infrared-aware": _arm(INFRARED_TEXT),
     "infrared-aware, fused": _arm(FUSED, fusion="gated"),
 }
-SHOWN = ("rgb", "infrared", "pair")
 NAIP = TRANSLATOR_PRESETS["naip"][1]
 # Beside what a line through the three colours, and grey values, give without a network.
 TRANSLATED = tuple(
@@ -241,10 +241,7 @@ STUDIES: dict[str, Study] = {
             "adapted, mean": _with_towers("adapted", "mean"),
             "adapted, attention": _with_towers("adapted", "attention"),
         },
-        exams=(
-            RETRIEVAL,
-            *DAMAGED,
-        ),
+        exams=(RETRIEVAL, *DAMAGED),
     ),
     "data-scale": Study(
         question="What does more data give at equal steps?",

@@ -81,10 +81,7 @@ class StudyConfig:
         unknown = [arm for arm in self.arms or () if arm not in STUDIES[self.name].arms]
         if unknown:
             raise ValueError(f"{self.name} has no arm {unknown[0]!r}, only {', '.join(STUDIES[self.name].arms)}.")
-        needed = {exam.place for exam in STUDIES[self.name].exams} | {
-            place for arm in self.chosen.values() for place in _named(arm)
-        }
-        missing = sorted(place for place in needed if getattr(self.places, place) is None)
+        missing = sorted(place for place in self.read if getattr(self.places, place) is None)
         if missing:
             raise ValueError(f"{self.name} needs {' and '.join(f'--{name}' for name in missing).replace('_', '-')}.")
 
@@ -92,6 +89,12 @@ class StudyConfig:
     def chosen(self) -> dict[str, Arm | None]:
         """The arms to run."""
         return {name: arm for name, arm in STUDIES[self.name].arms.items() if self.arms is None or name in self.arms}
+
+    @property
+    def read(self) -> set[Place]:
+        """The places that its arms and exams read."""
+        asked = {exam.place for exam in STUDIES[self.name].exams}
+        return asked.union(*(_named(arm) for arm in self.chosen.values()))
 
     def folder(self, place: str | Path) -> Path:
         """The folder that a study's word stands for."""
@@ -267,12 +270,12 @@ def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Se
 
 def command_of(config: StudyConfig) -> str:
     """The command that makes the study, with the names of folders in place of where they are."""
-    study = STUDIES[config.name]
-    read = {exam.place for exam in study.exams}.union(*(_named(arm) for arm in config.chosen.values()))
     words = ["python -m train.study", config.name, f"--seeds {config.seeds}"]
     words += [f"--steps {config.steps}"] if config.steps is not None else []
     words += ["--arms", *(f'"{arm}"' for arm in config.arms)] if config.arms is not None else []
-    words += [f"--{place.replace('_', '-')} {config.folder(place).name}" for place in get_args(Place) if place in read]
+    words += [
+        f"--{place.replace('_', '-')} {config.folder(place).name}" for place in get_args(Place) if place in config.read
+    ]
     return " ".join([*words, f"--output runs/{config.name.replace('-', '_')}"])
 
 
