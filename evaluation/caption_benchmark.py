@@ -20,6 +20,7 @@ from .predictions import Predictions
 from .results import Metric, file_sha256, weights_sha256
 from .rows import load_split
 from .score import write_files
+from .text_audit import FINDINGS
 from .text_runs import listing_of
 
 ASKED = {SCENE_PROMPT: "captions", INFRARED_PROMPT: "infrared_captions"}
@@ -57,8 +58,6 @@ def evaluate_captions(output: Path, run: CaptionsRun, config: dict[str, Any]) ->
             captions = caption(captioner, processor, rows, shown, instruction, run.batch_size)
             more, lacking = outcomes_of(rows, captions, shown, instruction)
             said, found, absent = said + captions, found + more, absent | lacking
-    if not found:
-        raise ValueError(f"no row of split {run.split!r} of {run.data} states a fact or has a caption to compare with.")
     metrics = [metric for outcomes in found for metric in with_intervals(outcomes)]
     dataset = {
         "id": str(run.data),
@@ -82,7 +81,7 @@ def evaluate_captions(output: Path, run: CaptionsRun, config: dict[str, Any]) ->
 def outcomes_of(
     rows: Dataset, captions: list[Caption], shown: str, instruction: str
 ) -> tuple[list[Outcomes], set[str]]:
-    """The captions of one instruction against the references of that kind, and the fact that it asks for.
+    """The captions of one instruction against the references of that kind, the fact that it asks for, and the audit.
 
     Metrics are called `SHOWN/NAME`, those of infrared captions `SHOWN/infrared_captions/NAME`. Also returns what the
     rows do not state, so that no metric of it can be.
@@ -98,12 +97,14 @@ def outcomes_of(
         found.append(replace(overlap, keys=case_keys(overlap.keys, shown, instruction), scores=scores))
     else:
         absent.add(column)
+    keys = case_keys(references.ids, shown, instruction)
+    claims = [mean_score(prefix + name, [finds(one.text) for one in captions]) for name, finds in FINDINGS.items()]
+    found.append(Outcomes(keys=keys, clusters=references.images, scores=tuple(claims)))
     fact = "class_named" if column == "captions" else "time_right"
     right = facts(rows, captions)[fact]
     if any(value is not None for value in right):
         values, stated = [bool(value) for value in right], [value is not None for value in right]
         score = mean_score(f"{shown}/{fact}", values, stated)
-        keys = case_keys(references.ids, shown, instruction)
         found.append(Outcomes(keys=keys, clusters=references.images, scores=(score,)))
     else:
         absent.add(fact)

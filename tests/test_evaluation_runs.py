@@ -180,8 +180,19 @@ def test_the_captioner_is_held_against_both_kinds_of_captions(world: Path) -> No
 def test_rows_that_state_nothing_leave_a_metric_out_and_say_so(world: Path) -> None:
     rows = load_split(str(world / "fusionrs"), "test").select(range(3))
     bare = rows.remove_columns(["infrared_captions"]).add_column("infrared_captions", [[], [], []])  # type: ignore[call-arg]
-    said = [Caption(id=key, shown="rgb", instruction=INFRARED_PROMPT, text="by day") for key in rows["id"]]
-    assert outcomes_of(bare, said, "rgb", INFRARED_PROMPT) == ([], {"infrared_captions", "time_right"})
+    texts = ("by day", "a warm red roof", "a dark roof")
+    said = [
+        Caption(id=key, shown="rgb", instruction=INFRARED_PROMPT, text=text)
+        for key, text in zip(rows["id"], texts, strict=True)
+    ]
+    (audit,), absent = outcomes_of(bare, said, "rgb", INFRARED_PROMPT)
+    assert absent == {"infrared_captions", "time_right"}
+    assert {metric.name: metric.value for metric in with_intervals(audit)} == {
+        "rgb/infrared_captions/infrared_cue": pytest.approx(1 / 3),
+        "rgb/infrared_captions/physical_claim": pytest.approx(1 / 3),
+        "rgb/infrared_captions/colour_word": pytest.approx(1 / 3),
+        "rgb/infrared_captions/refusal": 0,
+    }
 
 
 def outcomes(values: list[float], counts: list[bool], reverse: bool = False) -> Outcomes:
