@@ -64,7 +64,9 @@ def test_a_run_resumed_from_any_save_is_the_uninterrupted_one_bit_for_bit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [(), ("--optim.shard",)], ids=["replicated", "sharded"])
+@pytest.mark.parametrize(
+    "options", [(), ("--optim.shard",), ("--optim.optimizer", "muon")], ids=["replicated", "sharded", "muon"]
+)
 def test_averages_and_validation_resume_exactly(data: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     kept = ("--optim.average-decay", "0.9", "--optim.wise-alpha", "0.7", *options)
     kept += ("--validation.every-steps", "3", "--validation.rows", "4")
@@ -78,7 +80,15 @@ def test_averages_and_validation_resume_exactly(data: Path, tmp_path: Path, opti
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [(), ("--optim.rows-at-once", "2"), ("--model.infrared-tower", "separate")])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        ("--optim.rows-at-once", "2"),
+        ("--model.infrared-tower", "separate"),
+        ("--optim.optimizer", "muon"),
+    ],
+)
 def test_a_sharded_run_is_the_replicated_one(data: Path, tmp_path: Path, changes: tuple[str, ...]) -> None:
     whole = run(data, tmp_path / "whole", 2, *STEPS, *changes)
     sharded = run(data, tmp_path / "sharded", 2, *STEPS, *changes, "--optim.shard")

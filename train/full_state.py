@@ -31,7 +31,7 @@ def load_full_tensors(tensors: Tensors, values: Tensors, what: str) -> None:
     if differing:
         raise ValueError(f"{what} is of another model: {len(differing)} tensors differ, such as {differing[0]!r}.")
     for name, tensor in tensors.items():
-        tensor.copy_(_like(tensor, values[name]))
+        tensor.copy_(like(tensor, values[name]))
 
 
 def weights_of(model: nn.Module) -> Tensors:
@@ -57,7 +57,7 @@ def load_full_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str,
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     moments = {
         index: {
-            name: _like(parameters[index], value) if value.shape == parameters[index].shape else value
+            name: like(parameters[index], value) if value.shape == parameters[index].shape else value
             for name, value in values.items()
         }
         for index, values in state["state"].items()
@@ -65,12 +65,13 @@ def load_full_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str,
     optimizer.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
 
 
-def _like(tensor: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+def like(tensor: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """A whole tensor, shared out as the other is."""
     if not isinstance(tensor, DTensor):
         return whole
     return distribute_tensor(whole.to(tensor.device), tensor.device_mesh, tensor.placements, src_data_rank=None)
 
 
 def _tensors(values: dict[str, Any]) -> Tensors:
-    assert all(isinstance(value, torch.Tensor) for value in values.values()), "AdamW keeps tensors only"
+    assert all(isinstance(value, torch.Tensor) for value in values.values()), "optimizers keep tensors only"
     return values

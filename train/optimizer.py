@@ -1,4 +1,4 @@
-"""AdamW, its parameter groups, and the schedule of the learning rate."""
+"""The optimizer, its parameter groups, and the schedule of the learning rate."""
 
 import math
 
@@ -7,26 +7,32 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from .engine_config import OptimConfig
+from .muon import MuonAdamW
 
 
 def make_optimizer(model: nn.Module, optim: OptimConfig) -> tuple[AdamW, LambdaLR]:
-    """AdamW that decays matrices only, each part of the model at its rate, under a linear warm-up and a cosine."""
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for _, parameter, rate in parameter_rates(model, optim.part_rates):
-        groups.setdefault((rate, parameter.ndim >= 2), []).append(parameter)
-    optimizer = AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": optim.learning_rate * rate,
-                "weight_decay": optim.weight_decay if decays else 0.0,
-            }
-            for (rate, decays), parameters in sorted(groups.items(), key=lambda item: item[0], reverse=True)
-        ],
-        lr=optim.learning_rate,
-        betas=(0.9, 0.98),
-        eps=1e-6,
-    )
+    """An optimizer that decays matrices only, each part of the model at its rate, under a linear warm-up and a cosine.
+
+    Raises:
+        ValueError: Muon is wanted, and the model has no matrices in layers to train.
+    """
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
+    for name, parameter, rate in parameter_rates(model, optim.part_rates):
+        muon = optim.optimizer == "muon" and _is_hidden_matrix(name, parameter)
+        groups.setdefault((rate, parameter.ndim >= 2, muon), []).append(parameter)
+    if optim.optimizer == "muon" and not any(muon for _, _, muon in groups):
+        raise ValueError("optim.optimizer is 'muon', but no matrix of a layer is trained; choose 'adamw'.")
+    described = [
+        {
+            "params": parameters,
+            "lr": optim.learning_rate * rate,
+            "weight_decay": optim.weight_decay if decays else 0.0,
+            **({"muon": muon} if optim.optimizer == "muon" else {}),
+        }
+        for (rate, decays, muon), parameters in sorted(groups.items(), key=lambda item: item[0], reverse=True)
+    ]
+    kind = MuonAdamW if optim.optimizer == "muon" else AdamW
+    optimizer = kind(described, lr=optim.learning_rate, betas=(0.9, 0.98), eps=1e-6)
     return optimizer, LambdaLR(optimizer, lambda step: cosine_with_warmup(step, optim.warmup_steps, optim.steps))
 
 
@@ -59,3 +65,8 @@ def cosine_with_warmup(step: int, warmup_steps: int, steps: int) -> float:
 
 def _belongs(name: str, part: str) -> bool:
     return name == part or name.startswith(f"{part}.")
+
+
+def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether it maps features to features inside a layer: no embedding, no projection out of the tower."""
+    return parameter.ndim == 2 and ".layers." in name
