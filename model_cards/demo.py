@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -24,13 +25,14 @@ from .demo_report import write_report
 
 CORES = os.cpu_count() or 1
 ARMS = {"tri-modal": "debug", "RGB only": "debug-rgb-only"}
-# Where minutes count, more steps at a higher rate tell infrared apart better than a third layer does.
-FAST_CLIP = {"model.size.vision-layers": 2, "optim.learning-rate": 2e-3}
+# Where minutes count, more steps at a higher rate tell infrared apart better than a third layer does, and Muon needs
+# half of AdamW's steps.
+FAST_CLIP = {"model.size.vision-layers": 2, "optim.optimizer": "muon", "optim.learning-rate": 2e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """How large the demo is. The defaults take about eight minutes on two cores."""
+    """How large the demo is. The defaults take about seven minutes on two cores."""
 
     output: Path = Path("demo")
     """Folder of the report, the runs and the results."""
@@ -40,7 +42,7 @@ class DemoConfig:
     """Scenes to simulate; 27 % of them are held out for retrieval."""
     size: int = 128
     """Side of the simulated images in pixels."""
-    clip_steps: int = 600
+    clip_steps: int = 320
     """Training steps of each CLIP."""
     captioner_steps: int = 220
     """Training steps of the captioner."""
@@ -94,9 +96,8 @@ def simulate(config: DemoConfig) -> None:
 
 
 def train_arms(config: DemoConfig) -> None:
-    """The tri-modal CLIP and its control, side by side, each on its share of the cores."""
+    """The tri-modal CLIP and its control, one after the other, so that the time of each is its own."""
     print("2/6  train two CLIPs: tri-modal, and RGB only", flush=True)
-    commands, logs = {}, []
     for name, preset in ARMS.items():
         output = config.output / folder_of(name)
         options = {
@@ -106,9 +107,8 @@ def train_arms(config: DemoConfig) -> None:
             "optim.steps": config.clip_steps,
             **FAST_CLIP,
         }
-        commands[name] = accelerate("train.train_clip", preset, *flags(**options))
-        logs.append(output / "log.jsonl")
-    follow(commands, config, 2 * config.clip_steps, "step", lambda: sum(map(count_lines, logs)))
+        command = accelerate("train.train_clip", preset, *flags(**options))
+        follow({name: command}, config, config.clip_steps, "step", partial(count_lines, output / "log.jsonl"))
 
 
 def evaluate_arms(config: DemoConfig) -> None:

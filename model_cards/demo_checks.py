@@ -54,11 +54,13 @@ def check_dataset(data: Path) -> Check:
 
 
 def check_loss(run: Path) -> Check:
-    """The loss fell clearly over the run."""
+    """The loss fell clearly over the run; how long it took is said, not judged."""
     losses = [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
     edge = max(1, len(losses) // 10)
     first, last = sum(losses[:edge]) / edge, sum(losses[-edge:]) / edge
-    return Check(what=f"{run.name} learns", found=f"loss {first:.2f} to {last:.2f}", passed=last < 0.8 * first)
+    seconds = json.loads((run / "run.json").read_text())["seconds"]
+    found = f"loss {first:.2f} to {last:.2f} in {seconds:.0f} s"
+    return Check(what=f"{run.name} learns", found=found, passed=last < 0.8 * first)
 
 
 def many_times_chance(metrics: dict[str, dict[str, Any]], one: str, other: str) -> Check:
