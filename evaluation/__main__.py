@@ -14,6 +14,7 @@ from typing import Any
 
 import tyro
 
+from .answering import AnswersRun, evaluate_answers
 from .localization_run import LocalizationRun, evaluate_localization
 from .report import ReportConfig, protocol_list, table, write_report
 from .run import RunConfig, run_benchmark
@@ -48,6 +49,7 @@ OF_TWO_WORDS: dict[tuple[str, str], Command] = {
     ("run", "localization"): LocalizationRun,
     ("run", "captioning"): CaptioningRun,
     ("run", "vqa"): VqaRun,
+    ("run", "answers"): AnswersRun,
     ("run", "text-audit"): TextAuditRun,
     ("run", "translation"): TranslationRun,
     ("questions", "hit-uav"): HitUavQuestions,
@@ -78,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(config.results)
         case CaptioningRun() | VqaRun() | TextAuditRun():
             print(table(run_texts(config)))
+            print(config.results)
+        case AnswersRun():
+            print(table(evaluate_answers(config)))
             print(config.results)
         case TranslationRun():
             print(table(evaluate_translation(config)))

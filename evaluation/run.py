@@ -45,8 +45,8 @@ class ModelOptions:
 class RunConfig:
     """Evaluate a model on a benchmark.
 
-    localization, captioning, vqa, text-audit and translation have options of their own: `run localization --help`, and
-    so on.
+    localization, captioning, vqa, answers, text-audit and translation have options of their own: `run localization
+    --help`, and so on.
     """
 
     benchmark: tyro.conf.Positional[Benchmark]

@@ -19,8 +19,9 @@ from simulated_dataset import build_simulated
 
 from dataset_scripts.stages.splits import SplitSettings
 from evaluation.__main__ import main, parse
+from evaluation.answering import AnswersRun, questions_of
 from evaluation.caption_benchmark import outcomes_of
-from evaluation.captioning import INFRARED_PROMPT, SCENE_PROMPT, Caption
+from evaluation.captioning import INFRARED_PROMPT, SCENE_PROMPT, Caption, answer
 from evaluation.cases import Cases, load_cases, paired_difference
 from evaluation.cluster_bootstrap import Outcomes, mean_score, with_intervals
 from evaluation.fusionrs_caption_score import rouge_l_f1
@@ -28,6 +29,8 @@ from evaluation.localization_run import LocalizationRun, scene_set
 from evaluation.protocols import PROTOCOLS, protocol_named
 from evaluation.results import SCHEMA_FILE, file_sha256
 from evaluation.rows import load_split
+from evaluation.vqa import vqa_outcomes
+from evaluation.vqa_questions import read_questions
 from modeling_rsclip import RSCaptionerConfig, RSCaptionerForConditionalGeneration
 from processing import RSCaptionerProcessor, RSImageProcessor
 
@@ -61,6 +64,22 @@ def write_scenes(folder: Path) -> None:
     (folder / "annotations" / "anno.json").write_text(json.dumps(rows))
 
 
+def write_thermal(folder: Path) -> None:
+    """Two images with two classes for each split, in the form of HIT-UAV."""
+    images = [{"id": number, "width": 64, "height": 48, "filename": f"{number}.jpg"} for number in (1, 2)]
+    boxes = [{"id": 1, "image_id": 1, "category_id": 0, "bbox": [1, 1, 5, 5]}]
+    boxes += [{"id": 2, "image_id": 2, "category_id": 1, "bbox": [40, 1, 5, 5]}]
+    classes = [{"id": number, "name": name} for number, name in enumerate(("Person", "Car"))]
+    for split in ("train", "test"):
+        (folder / split).mkdir(parents=True)
+        (folder / f"{split}.json").write_text(
+            json.dumps({"images": images, "annotation": boxes, "categories": classes})
+        )
+        for number in (1, 2):
+            grey = Image.fromarray(make_scene(64, 48, number)).convert("L").convert("RGB")
+            grey.save(folder / split / f"{number}.jpg")
+
+
 def write_lines(path: Path, lines: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -89,6 +108,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = root / "results"
     command("run", "localization", model=root / "model", data=root / "scenes", output=results)
     command("run", "captions", model=root / "captioner", data=root / "fusionrs", rows=6, output=results)
+    write_thermal(root / "thermal")
+    for name in ("fusionrs", "thermal"):
+        options = {"model": root / "captioner", "data": root / name, "output": results, "name": f"vqa-of-{name}"}
+        command("run", "answers", **options)
     references = {"references": root / "fusionrs", "output": results}
     for name in ("copies", "others"):
         command("run", "captioning", predictions=root / f"{name}.jsonl", **references, name=f"captioning-{name}")
@@ -149,6 +172,46 @@ def test_copies_and_right_answers_have_full_marks_and_what_is_missing_none(world
     yes = values(world / "results" / "vqa-yes.json")
     assert yes["scene_presence/accuracy"] == 0.5
     assert yes["exact_match"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "asked"), [("fusionrs", "pair", "test.questions.jsonl"), ("thermal", "infrared", None)]
+)
+def test_a_captioner_answers_about_the_images_and_is_scored(
+    world: Path, name: str, shown: str, asked: str | None
+) -> None:
+    """The answers are those of asking row by row, and score as a file of them does."""
+    said = [json.loads(line) for line in (world / "results" / f"vqa-of-{name}.jsonl").read_text().splitlines()]
+    if asked is None:
+        command(
+            "questions", "hit-uav", annotations=world / name / "test.json", output=world / f"{name}.questions.jsonl"
+        )
+    questions = read_questions(world / (asked or f"{name}.questions.jsonl"))
+    assert [one["id"] for one in said] == [question.id for question in questions]
+    rows = {row["id"]: row for row in load_split(str(world / "fusionrs"), "test")}
+    captioner = RSCaptionerForConditionalGeneration.from_pretrained(world / "captioner").eval()
+    processor = RSCaptionerProcessor.from_pretrained(world / "captioner")
+    last = questions[-1]
+    row = rows.get(last.image_id) or {
+        "id": last.id,
+        "infrared": {"bytes": (world / name / "test" / last.image).read_bytes()},
+    }
+    assert said[-1]["text"] == answer(captioner, processor, [row], shown, [last.prompt], max_new_tokens=12)[0].text
+    found = values(world / "results" / f"vqa-of-{name}.json")
+    train = questions_of(world / name, "train")
+    wanted = vqa_outcomes(questions, [one["text"] for one in said], train)
+    assert {metric.name: metric.value for metric in with_intervals(wanted)} == found
+    assert "baseline/majority/accuracy" in found
+
+
+def test_what_cannot_be_answered_about_is_refused(world: Path, tmp_path: Path) -> None:
+    options = {"output": tmp_path}
+    with pytest.raises(ValueError, match="answers needs a captioner"):
+        command("run", "answers", model=world / "model", data=world / "fusionrs", **options)
+    with pytest.raises(ValueError, match="infrared images only; leave --shown out"):
+        AnswersRun(model=str(world / "captioner"), data=world / "thermal", shown="rgb", **options)
+    with pytest.raises(FileNotFoundError, match=r"absent.json is no file; wanted boxes"):
+        command("run", "answers", model=world / "captioner", data=world / "thermal", split="absent", **options)
 
 
 def test_the_report_compares_texts_row_by_row(world: Path) -> None:

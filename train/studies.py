@@ -45,6 +45,7 @@ Benchmark = Literal[
     "linear-probe",
     "captions",
     "caption-facts",
+    "answers",
     "translation",
 ]
 Arm = ClipConfig | CaptionerConfig | TranslatorConfig
@@ -176,6 +177,15 @@ def _captioner(*inputs: Literal["rgb", "infrared", "pair"]) -> CaptionerConfig:
     return replace(_captions_of_base(debug), inputs=inputs, optim=replace(debug.optim, steps=660))
 
 
+def _worded(*, scene: float, infrared: float) -> CaptionerConfig:
+    """Captions of one kind or both, with as many questions; a row that lacks an infrared caption has its scene's."""
+    arm = _captioner("pair", "pair", "rgb", "infrared")
+    task = replace(
+        arm.task, scene=scene, infrared=infrared, question=0.5, question_types=("scene_class", "scene_presence")
+    )
+    return replace(arm, task=task, optim=replace(arm.optim, steps=440))
+
+
 def _captions_of_base(config: CaptionerConfig) -> CaptionerConfig:
     return replace(config, data=replace(config.data, path="data"), model=replace(config.model, clip=Path("base")))
 
@@ -192,6 +202,8 @@ TEXT_ARMS: dict[str, Arm | None] = {
     "infrared-aware": _arm(INFRARED_TEXT),
     "infrared-aware, fused": _arm(FUSED, fusion="gated"),
 }
+# Of captions, those of the two instructions.
+ASKED_FOR = ("", "infrared_captions/")
 NAIP = TRANSLATOR_PRESETS["naip"][1]
 # Beside what a line through the three colours, and grey values, give without a network.
 TRANSLATED = tuple(
@@ -286,6 +298,34 @@ STUDIES: dict[str, Study] = {
                     tuple(f"{shown}/{metric}" for shown in SHOWN)
                     for metric in ("class_named", "time_right", "rouge_l", "infrared_captions/rouge_l")
                 ),
+            ),
+        ),
+    ),
+    "captioner-text": Study(
+        question="What does a captioner say of infrared, by the captions that it learnt from?",
+        baseline="both",
+        arms={
+            "scene captions": _worded(scene=1.0, infrared=0.0),
+            "infrared captions": _worded(scene=1e-6, infrared=1.0),
+            "both": _worded(scene=1.0, infrared=1.0),
+        },
+        exams=(
+            Exam(
+                benchmark="captions",
+                panels=(
+                    *(
+                        tuple(f"infrared/{asked}{claim}" for asked in ASKED_FOR)
+                        for claim in ("infrared_cue", "colour_word", "physical_claim")
+                    ),
+                    tuple(f"pair/{asked}rouge_l" for asked in ASKED_FOR),
+                ),
+            ),
+            Exam(
+                name="thermal questions",
+                benchmark="answers",
+                panels=(("object_presence/accuracy",), ("accuracy",)),
+                place="hit_uav",
+                split="validation",
             ),
         ),
     ),

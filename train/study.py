@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
+from evaluation.answering import AnswersRun, evaluate_answers
 from evaluation.bundles import Data
 from evaluation.captioning_facts import FactsConfig, evaluate_facts
 from evaluation.results import weights_sha256
@@ -35,6 +36,7 @@ StudyName = Literal[
     "data-scale",
     "tuning",
     "captioner",
+    "captioner-text",
     "captioner-facts",
 ]
 Result = Mapping[str, Any]
@@ -205,6 +207,8 @@ def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result
         place = config.folder(exam.place)
         if exam.benchmark == "caption-facts":
             evaluate_facts(FactsConfig(model=model, data=place, split=exam.split, output=results))
+        elif exam.benchmark == "answers":
+            evaluate_answers(AnswersRun(model=str(model), data=place, split=exam.split, output=folder, name=name))
         elif exam.benchmark == "translation":
             translation = TranslationRun(model=str(model), data=place, split=exam.split, output=folder, name=name)
             # What needs no network is fitted where the network learnt.

@@ -1,0 +1,159 @@
+"""Benchmark `answers`: a captioner answers the questions of `vqa` about the images themselves, and is scored by it.
+
+python -m evaluation run answers --model runs/captioner/model --data hit_uav --output results
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from modeling_rsclip import RSCaptionerForConditionalGeneration
+from processing import RSCaptionerProcessor
+
+from .captioning import answer
+from .cases import Cases, Outcome
+from .cluster_bootstrap import with_intervals
+from .foreign_models import local_path, model_type
+from .results import Metric, file_sha256, weights_sha256
+from .rows import is_built, load_split
+from .score import plain, refuse_existing, write_files
+from .vqa import vqa_outcomes
+from .vqa_questions import Question, hit_uav_questions
+from .vqa_scene_questions import scene_questions
+
+LONGEST_ANSWER = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersRun:
+    """Ask a captioner of ours about images, and score its answers as `vqa` does."""
+
+    model: str
+    """Folder or Hub id of the captioner."""
+    data: Path = Path("fusionrs")
+    """Folder of NAME.json and images in NAME/ for each split, as HIT-UAV; or one that the dataset builder wrote."""
+    split: str = "test"
+    """Split to ask about."""
+    train_split: str = "train"
+    """Split whose questions the baselines learn from that see no image."""
+    shown: Literal["rgb", "infrared", "pair"] | None = None
+    """What a built dataset shows; the pair when not given. HIT-UAV has infrared only."""
+    output: Path
+    """Folder of NAME.json, NAME.jsonl (the answers), NAME.cases.npz and NAME.png."""
+    name: str | None = None
+    """NAME of the files; answers when not given."""
+    overwrite: bool = False
+    """Replace results of that name."""
+    device: str = "cpu"
+    """Where the model runs, e.g. cuda."""
+    revision: str | None = None
+    """Git revision of a model on the Hub."""
+    batch_size: int = 32
+    """Questions that are answered together."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, wanted at least 1.")
+        if self.name is not None and (not self.name or "/" in self.name):
+            raise ValueError(f"name is {self.name!r}, wanted a file name without folder or suffix.")
+        if self.shown in ("rgb", "pair") and not is_built(self.data):
+            raise ValueError(f"{self.data} is no built dataset, so it has infrared images only; leave --shown out.")
+
+    @property
+    def results(self) -> Path:
+        """The results file."""
+        return self.output / f"{self.name or 'answers'}.json"
+
+
+class ImagesOf(Sequence[dict[str, Any]]):
+    """A row with its infrared file for each question, read when it is asked for."""
+
+    def __init__(self, questions: Sequence[Question], folder: Path) -> None:
+        self.questions, self.folder = questions, folder
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[dict[str, Any]]: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return ImagesOf(self.questions[place], self.folder)
+        question = self.questions[place]
+        return {"id": question.id, "infrared": {"bytes": (self.folder / question.image).read_bytes()}}
+
+
+def evaluate_answers(config: AnswersRun) -> list[Metric]:
+    """Asks, scores, writes; returns the metrics.
+
+    Raises:
+        ValueError: the model is no captioner, or nothing can be asked of the split.
+    """
+    refuse_existing(config.results, config.overwrite)
+    folder = local_path(config.model, config.revision)
+    if model_type(folder) != "rscaptioner":
+        raise ValueError(
+            f"{config.model} is a {model_type(folder)!r} model; answers needs a captioner ('rscaptioner')."
+        )
+    questions, train = (questions_of(config.data, split) for split in (config.split, config.train_split))
+    rows, shown = _images(config, questions)
+    captioner = RSCaptionerForConditionalGeneration.from_pretrained(folder).eval().to(config.device)
+    processor = RSCaptionerProcessor.from_pretrained(folder)
+    prompts = [question.prompt for question in questions]
+    said = answer(captioner, processor, rows, shown, prompts, config.batch_size, LONGEST_ANSWER)
+    outcomes = vqa_outcomes(questions, [one.text for one in said], _with_equals(train, questions))
+    metrics = with_intervals(outcomes)
+    dataset = {"id": str(config.data), "listing_sha256": _listing(questions)}
+    if (config.data / "manifest.json").is_file():
+        dataset["manifest_sha256"] = file_sha256(config.data / "manifest.json")
+    write_files(
+        config.results,
+        Outcome(metrics=metrics, cases=Cases(texts=(outcomes,))),
+        benchmark="vqa",
+        protocol="vqa",
+        model={"id": config.model, "weights_sha256": weights_sha256(folder)},
+        dataset=dataset,
+        config=plain(asdict(config)),
+    )
+    lines = [{"id": asked.id, "text": one.text} for asked, one in zip(questions, said, strict=True)]
+    config.results.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return metrics
+
+
+def questions_of(data: Path, split: str) -> list[Question]:
+    """What boxes, or the columns of a built dataset, prove of a split."""
+    if is_built(data):
+        rows = load_split(str(data), split).select_columns(["id", "class_name", "infrared_captions"]).to_list()
+        questions = scene_questions(rows)
+    else:
+        file = data / f"{split}.json"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is no file; wanted boxes in COCO's form.")
+        questions = hit_uav_questions(json.loads(file.read_text(encoding="utf-8")))
+    if not questions:
+        raise ValueError(f"nothing can be asked of split {split!r} of {data}: no class, time of day, or box.")
+    return questions
+
+
+def _images(config: AnswersRun, questions: Sequence[Question]) -> tuple[Sequence[dict[str, Any]], str]:
+    """The row of each question, and what of it is shown."""
+    if not is_built(config.data):
+        return ImagesOf(questions, config.data / config.split), "infrared"
+    rows = load_split(str(config.data), config.split)
+    place = {key: number for number, key in enumerate(rows["id"])}
+    found: Any = rows.select([place[question.image_id] for question in questions])
+    return found, config.shown or "pair"
+
+
+def _with_equals(train: Sequence[Question], asked: Sequence[Question]) -> Sequence[Question] | None:
+    """Training questions, if the baselines that learn from them can answer every wording."""
+    return train if {one.question for one in asked} <= {one.question for one in train} else None
+
+
+def _listing(questions: Sequence[Question]) -> str:
+    return hashlib.sha256(json.dumps([asdict(one) for one in questions], sort_keys=True).encode()).hexdigest()
