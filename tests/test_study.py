@@ -151,7 +151,12 @@ def test_a_study_trains_what_is_missing_and_says_how_arms_differ(
         study.main([*command, "--steps", "2"])
     monkeypatch.undo()
     results = tmp_path / "s" / "infrared-aware-1" / "results" / "retrieval-fusionrs.json"
-    results.write_text(results.read_text().replace(str(data), str(data.with_name("others"))))
+    said = results.read_text()
+    assert '"split": "test"' in said
+    results.write_text(said.replace('"split": "test"', '"split": "validation"'))
+    with pytest.raises(ValueError, match=r"retrieval-fusionrs.json is of other weights or other rows"):
+        study.main([*command, "--steps", "2"])
+    results.write_text(said.replace(str(data), str(data.with_name("others"))))
     with pytest.raises(ValueError, match=r"retrieval-fusionrs.json is of other weights or other rows"):
         study.main([*command, "--steps", "2"])
 

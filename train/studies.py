@@ -325,7 +325,7 @@ STUDIES: dict[str, Study] = {
                 benchmark="answers",
                 panels=(("object_presence/accuracy",), ("accuracy",)),
                 place="hit_uav",
-                split="validation",
+                split="test",
             ),
         ),
     ),

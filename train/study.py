@@ -222,10 +222,16 @@ def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result
             )
     found: dict[str, Any] = json.loads(results.read_text())
     condition = f":{exam.condition}" if exam.condition != "as_is" else ""
-    asked_before = (found["dataset"]["id"], found["model"]["weights_sha256"], found["protocol"].endswith(condition))
-    if asked_before != (str(config.folder(exam.place)), weights_sha256(model), True):
+    wanted = (str(config.folder(exam.place)), exam.split, weights_sha256(model), True)
+    dataset, weights = found["dataset"]["id"], found["model"]["weights_sha256"]
+    if (dataset, _split_of(found["config"]), weights, found["protocol"].endswith(condition)) != wanted:
         raise ValueError(f"{results} is of other weights or other rows. Remove it, or choose another --output.")
     return found
+
+
+def _split_of(asked: Mapping[str, Any]) -> Any:
+    """The split of a benchmark's configuration, which holds it among the options of its data or its own."""
+    return asked["split"] if "split" in asked else asked["data"]["split"]
 
 
 def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Sequence[Result]]]) -> dict[str, Any]:
