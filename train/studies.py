@@ -323,7 +323,10 @@ STUDIES: dict[str, Study] = {
             Exam(
                 name="thermal questions",
                 benchmark="answers",
-                panels=(("object_presence/accuracy",), ("accuracy",)),
+                panels=tuple(
+                    tuple(f"{asked}{answer}accuracy" for answer in ("", "baseline/constant_per_type/"))
+                    for asked in ("object_presence/", "")
+                ),
                 place="hit_uav",
                 split="test",
             ),
