@@ -52,12 +52,15 @@ def test_what_has_no_seeds_is_compared_with_each() -> None:
         ("towers", "shared, gated", "adapted, gated", {"model.infrared_tower"}),
         ("towers", "adapted, mean", "adapted, gated", {"model.fusion"}),
         ("data-scale", "1/8", "all", {"data.share"}),
+        ("text-limit", "12 tokens", "64 tokens", {"model.size.text_tokens"}),
         ("sensors", "sensor", "translated", {"data.path"}),
         ("sensors", "sensor", "grey as infrared", {"data.infrared_view"}),
         ("tuning", "full", "LoRA", {"adapter.kind"}),
         ("tuning", "full", "text tower frozen", {"model.freeze_text_tower"}),
         ("tuning", "full", "image tower frozen", {"model.freeze_rgb_tower"}),
         ("captioner", "trained on RGB", "trained on all three", {"inputs"}),
+        ("captioner-text", "scene captions", "both", {"task.infrared"}),
+        ("captioner-text", "infrared captions", "both", {"task.scene"}),
     ],
 )
 def test_arms_differ_in_one_thing(name: str, arm: str, other: str, changed: set[str]) -> None:

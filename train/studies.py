@@ -151,6 +151,12 @@ def _with_towers(tower: InfraredTower, fusion: Fusion) -> ClipConfig:
     )
 
 
+def _reading(tokens: int) -> ClipConfig:
+    """A text tower of so many tokens; what is longer is cut, in the exam too."""
+    arm = _arm(RGB_TEXT)
+    return replace(arm, model=replace(arm.model, size=replace(arm.model.size, text_tokens=tokens)))
+
+
 def _of_pairs(data: ClipDataConfig) -> ClipConfig:
     """Pairs alone: their texts name places, which no other place has. They are few, so they are turned and cropped."""
     varied = AugmentationConfig(orientation="all", crop_area=0.5)
@@ -265,6 +271,12 @@ STUDIES: dict[str, Study] = {
             },
             "all": _arm(RGB_TEXT),
         },
+        exams=(replace(RETRIEVAL, panels=(RGB_AND_TEXT,)),),
+    ),
+    "text-limit": Study(
+        question="What do texts lose that are longer than the text tower reads?",
+        baseline="64 tokens",
+        arms={f"{tokens} tokens": _reading(tokens) for tokens in (64, 24, 12)},
         exams=(replace(RETRIEVAL, panels=(RGB_AND_TEXT,)),),
     ),
     "tuning": Study(

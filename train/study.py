@@ -34,6 +34,7 @@ StudyName = Literal[
     "sensors",
     "towers",
     "data-scale",
+    "text-limit",
     "tuning",
     "captioner",
     "captioner-text",
