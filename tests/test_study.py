@@ -59,8 +59,8 @@ def test_what_has_no_seeds_is_compared_with_each() -> None:
         ("tuning", "full", "text tower frozen", {"model.freeze_text_tower"}),
         ("tuning", "full", "image tower frozen", {"model.freeze_rgb_tower"}),
         ("captioner", "trained on RGB", "trained on all three", {"inputs"}),
-        ("captioner-text", "scene captions", "both", {"task.infrared"}),
-        ("captioner-text", "infrared captions", "both", {"task.scene"}),
+        ("captioner-text", "scene captions", "both", {"task.scene", "task.infrared"}),
+        ("captioner-text", "infrared captions", "both", {"task.scene", "task.infrared"}),
     ],
 )
 def test_arms_differ_in_one_thing(name: str, arm: str, other: str, changed: set[str]) -> None:
@@ -69,6 +69,14 @@ def test_arms_differ_in_one_thing(name: str, arm: str, other: str, changed: set[
     assert one is not None
     assert two is not None
     assert differences(asdict(one), asdict(two)) == changed
+
+
+def test_captioners_of_other_texts_are_asked_as_many_questions() -> None:
+    """A row's weights are made to add up to one, so what a row cannot be goes to the rest: here every row can be all."""
+    for arm in STUDIES["captioner-text"].arms.values():
+        assert isinstance(arm, CaptionerConfig)
+        assert "rgb" not in arm.inputs
+        assert arm.task.scene + arm.task.infrared == 2 * arm.task.question
 
 
 def test_folders_of_arms_are_their_own() -> None:

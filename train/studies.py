@@ -184,8 +184,8 @@ def _captioner(*inputs: Literal["rgb", "infrared", "pair"]) -> CaptionerConfig:
 
 
 def _worded(*, scene: float, infrared: float) -> CaptionerConfig:
-    """Captions of one kind or both, with as many questions; a row that lacks an infrared caption has its scene's."""
-    arm = _captioner("pair", "pair", "rgb", "infrared")
+    """Captions of one kind or both, two for each question of the scene. All that is shown has infrared."""
+    arm = _captioner("pair", "pair", "infrared")
     task = replace(
         arm.task, scene=scene, infrared=infrared, question=0.5, question_types=("scene_class", "scene_presence")
     )
@@ -318,8 +318,8 @@ STUDIES: dict[str, Study] = {
         baseline="both",
         arms={
             "scene captions": _worded(scene=1.0, infrared=0.0),
-            "infrared captions": _worded(scene=1e-6, infrared=1.0),
-            "both": _worded(scene=1.0, infrared=1.0),
+            "infrared captions": _worded(scene=0.0, infrared=1.0),
+            "both": _worded(scene=0.5, infrared=0.5),
         },
         exams=(
             Exam(
@@ -335,10 +335,7 @@ STUDIES: dict[str, Study] = {
             Exam(
                 name="thermal questions",
                 benchmark="answers",
-                panels=tuple(
-                    tuple(f"{asked}{answer}accuracy" for answer in ("", "baseline/constant_per_type/"))
-                    for asked in ("object_presence/", "")
-                ),
+                panels=(("object_presence/accuracy",),),
                 place="hit_uav",
                 split="test",
             ),

@@ -305,12 +305,13 @@ def _scores(run: Sequence[Result], exams: Iterable[Exam]) -> Scores:
 
 
 def _chance(run: Sequence[Result], exams: Iterable[Exam]) -> Scores:
-    """The same of an answer without a model; of facts it does not depend on what was shown."""
+    """The same of an answer without a model; of facts it does not depend on what was shown, of questions it is one."""
     chance: Scores = {}
     for exam, result in zip(exams, run, strict=True):
         values = _values(result)
         for name in _reported(exam):
-            for said in (f"chance/{name}", f"chance/{name.rsplit('/', 1)[-1]}"):
+            kind, _, last = name.rpartition("/")
+            for said in (f"chance/{name}", f"chance/{last}", f"{kind}/baseline/constant_per_type/{last}"):
                 if said in values:
                     chance.setdefault(key(exam.name, name), values[said])
     return chance
