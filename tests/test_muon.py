@@ -1,16 +1,19 @@
 """Muon: its step beside torch's, singular values, and which parameters it takes."""
 
-import math
 from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
 import torch
 from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
 
+import train.muon
 from modeling_rsclip import RSCLIPModel
+from train.captioner_config import CaptionerConfig, CaptionerModelConfig
+from train.clip_config import AdapterConfig, ClipConfig, ClipModelConfig
 from train.engine_config import OptimConfig
-from train.muon import MuonAdamW, orthogonalized
+from train.muon import MuonAdamW, hidden_matrices, orthogonalized
 from train.optimizer import make_optimizer
 
 STEPS = 5
@@ -86,7 +89,6 @@ def test_the_size_of_an_update_is_that_of_adamw() -> None:
     MuonAdamW([{"params": [moved], "muon": True, "weight_decay": 0.0}], lr=0.5).step()
     rms = (moved.detach() - before).pow(2).mean().sqrt().item()
     assert rms == pytest.approx(0.5 * 0.2, rel=0.2)
-    assert math.isfinite(rms)
 
 
 def test_a_parameter_without_a_gradient_stays_and_its_state_is_not_made() -> None:
@@ -111,6 +113,35 @@ def test_only_matrices_inside_layers_are_for_muon(tiny_clip: Callable[..., RSCLI
     assert not any(".layers." in name and "norm" not in name and name.endswith("weight") for name in left)
     decayed = {group["weight_decay"] for group in optimizer.param_groups if group["muon"]}
     assert decayed == {OptimConfig().weight_decay}
+
+
+def test_layers_are_found_whatever_a_language_model_calls_them() -> None:
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=40, n_positions=8))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    taken = sorted(names[id(weight)] for weight in hidden_matrices(model))
+    maps = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    assert taken == [f"transformer.h.{layer}.{name}.weight" for layer in (0, 1) for name in maps]
+
+
+def test_adapters_are_trained_by_adamw_only() -> None:
+    muon = OptimConfig(optimizer="muon")
+    with pytest.raises(ValueError, match=r"adapter.kind='lora' is trained by AdamW; set optim.optimizer adamw"):
+        ClipConfig(adapter=AdapterConfig(kind="lora"), model=ClipModelConfig(source="base"), optim=muon)
+    with pytest.raises(ValueError, match=r"model.tune='lora' is trained by AdamW; set optim.optimizer adamw"):
+        CaptionerConfig(model=CaptionerModelConfig(tune="lora"), optim=muon)
+
+
+def test_many_matrices_of_a_shape_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parted = parameters(*[(4, 6)] * 5), parameters(*[(4, 6)] * 5)
+    found = take_steps([MuonAdamW([{"params": whole, "muon": True}], lr=0.1)], whole)
+    monkeypatch.setattr(train.muon, "_TOGETHER", 50)  # two matrices
+    sizes: list[int] = []
+    monkeypatch.setattr(train.muon, "orthogonalized", lambda stack: sizes.append(len(stack)) or orthogonalized(stack))
+    for one, other in zip(
+        found, take_steps([MuonAdamW([{"params": parted, "muon": True}], lr=0.1)], parted), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    assert sizes == [2, 2, 1] * STEPS
 
 
 def test_a_model_without_layers_or_a_tensor_of_three_dimensions_is_refused() -> None:

@@ -72,7 +72,7 @@ def test_arms_differ_in_one_thing(name: str, arm: str, other: str, changed: set[
 
 
 def test_captioners_of_other_texts_are_asked_as_many_questions() -> None:
-    """A row's weights are made to add up to one, so what a row cannot be goes to the rest: here every row can be all."""
+    """What a row cannot be goes to the rest of its weights, so every row must show infrared."""
     for arm in STUDIES["captioner-text"].arms.values():
         assert isinstance(arm, CaptionerConfig)
         assert "rgb" not in arm.inputs

@@ -65,7 +65,9 @@ def test_a_run_resumed_from_any_save_is_the_uninterrupted_one_bit_for_bit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [(), ("--optim.shard",), ("--optim.optimizer", "muon")], ids=["replicated", "sharded", "muon"]
+    "options",
+    [(), ("--optim.shard",), ("--optim.shard", "--optim.optimizer", "muon")],
+    ids=["replicated", "sharded", "sharded Muon"],
 )
 def test_averages_and_validation_resume_exactly(data: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     kept = ("--optim.average-decay", "0.9", "--optim.wise-alpha", "0.7", *options)

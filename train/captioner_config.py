@@ -133,3 +133,7 @@ class CaptionerConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     overwrite: bool = False
     """Replace an earlier run in the same folder."""
+
+    def __post_init__(self) -> None:
+        if self.optim.optimizer == "muon" and self.model.tune in ("lora", "qlora"):
+            raise ValueError(f"model.tune={self.model.tune!r} is trained by AdamW; set optim.optimizer adamw.")

@@ -261,6 +261,8 @@ class ClipConfig:
             )
 
     def _check_adapter(self) -> None:
+        if self.optim.optimizer == "muon":
+            raise ValueError(f"adapter.kind={self.adapter.kind!r} is trained by AdamW; set optim.optimizer adamw.")
         if self.model.source is None:
             raise ValueError(
                 f"adapter.kind={self.adapter.kind!r} adapts trained towers; give --model.source (random towers have "

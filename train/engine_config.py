@@ -38,8 +38,8 @@ class OptimConfig:
     rows_at_once: int | None = None
     """Rows per process that go through the towers together; the step is the same, in less memory and more time."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """AdamW, or Muon for the matrices of the layers and AdamW for the rest: from random weights it takes about half as
-    many steps, each a little dearer. It takes AdamW's learning rate and decay."""
+    """AdamW, or Muon for the matrices of the layers and AdamW for the rest, at the same learning rate and decay; for
+    weights that start random. Adapters take AdamW."""
     learning_rate: float = 5e-4
     """Peak learning rate, reached after the warm-up and lowered along a cosine to zero."""
     warmup_steps: int = 50

@@ -5,13 +5,14 @@ that directions with small gradients are learnt as fast as those with large ones
 Shapes: K matrices of one shape, M rows, N columns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
+from transformers.pytorch_utils import Conv1D
 
 from .full_state import like
 
@@ -19,8 +20,10 @@ from .full_state import like
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ROUNDS = 5
 _MOMENTUM = 0.95
-# The mean square of AdamW's updates is about this; one learning rate then serves both.
+# The root mean square of AdamW's updates is about this; one learning rate then serves both.
 _ADAMW_RMS = 0.2
+# Numbers of the matrices that are worked on together: enough to fill a GPU, little beside a model that needs sharding.
+_TOGETHER = 2**26
 
 
 class MuonAdamW(AdamW):
@@ -56,11 +59,16 @@ class MuonAdamW(AdamW):
             if parameter.grad is not None:
                 by_shape.setdefault(parameter.shape, []).append(parameter)
         for shape, parameters in by_shape.items():
-            updates = orthogonalized(torch.stack([self._direction(parameter) for parameter in parameters]))
-            rate = group["lr"] * _ADAMW_RMS * max(shape) ** 0.5
-            for parameter, update in zip(parameters, updates.to(parameters[0].dtype), strict=True):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(like(parameter, update), alpha=-rate)
+            count = max(1, _TOGETHER // shape.numel())
+            for start in range(0, len(parameters), count):
+                self._move(parameters[start : start + count], group)
+
+    def _move(self, parameters: Sequence[Tensor], group: dict[str, Any]) -> None:
+        updates = orthogonalized(torch.stack([self._direction(parameter) for parameter in parameters]))
+        rate = group["lr"] * _ADAMW_RMS * max(parameters[0].shape) ** 0.5
+        for parameter, update in zip(parameters, updates.to(parameters[0].dtype), strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(like(parameter, update), alpha=-rate)
 
     def _direction(self, parameter: Tensor) -> Tensor:
         """Nesterov's momentum, whole: a shard has not the singular values of its matrix."""
@@ -83,3 +91,12 @@ def orthogonalized(matrices: Tensor) -> Tensor:
         gram = wide @ wide.mT
         wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), wide, beta=_A)
     return wide.mT if tall else wide
+
+
+def hidden_matrices(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Matrices of linear maps inside repeated layers: no embedding, no map into or out of a tower, no learnt token."""
+    for stack in model.modules():
+        if isinstance(stack, nn.ModuleList):
+            for module in stack.modules():
+                if isinstance(module, nn.Linear | Conv1D) and isinstance(module.weight, nn.Parameter):
+                    yield module.weight

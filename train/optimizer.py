@@ -7,7 +7,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from .engine_config import OptimConfig
-from .muon import MuonAdamW
+from .muon import MuonAdamW, hidden_matrices
 
 
 def make_optimizer(model: nn.Module, optim: OptimConfig) -> tuple[AdamW, LambdaLR]:
@@ -17,8 +17,9 @@ def make_optimizer(model: nn.Module, optim: OptimConfig) -> tuple[AdamW, LambdaL
         ValueError: Muon is wanted, and the model has no matrices in layers to train.
     """
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
-    for name, parameter, rate in parameter_rates(model, optim.part_rates):
-        muon = optim.optimizer == "muon" and _is_hidden_matrix(name, parameter)
+    hidden = {id(weight) for weight in hidden_matrices(model)} if optim.optimizer == "muon" else set()
+    for _, parameter, rate in parameter_rates(model, optim.part_rates):
+        muon = id(parameter) in hidden
         groups.setdefault((rate, parameter.ndim >= 2, muon), []).append(parameter)
     if optim.optimizer == "muon" and not any(muon for _, _, muon in groups):
         raise ValueError("optim.optimizer is 'muon', but no matrix of a layer is trained; choose 'adamw'.")
@@ -65,8 +66,3 @@ def cosine_with_warmup(step: int, warmup_steps: int, steps: int) -> float:
 
 def _belongs(name: str, part: str) -> bool:
     return name == part or name.startswith(f"{part}.")
-
-
-def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether it maps features to features inside a layer: no embedding, no projection out of the tower."""
-    return parameter.ndim == 2 and ".layers." in name
