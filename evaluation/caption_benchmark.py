@@ -20,7 +20,7 @@ from .predictions import Predictions
 from .results import Metric, file_sha256, weights_sha256
 from .rows import load_split
 from .score import write_files
-from .text_audit import FINDINGS
+from .text_audit import finding_scores
 from .text_runs import listing_of
 
 ASKED = {SCENE_PROMPT: "captions", INFRARED_PROMPT: "infrared_captions"}
@@ -98,8 +98,8 @@ def outcomes_of(
     else:
         absent.add(column)
     keys = case_keys(references.ids, shown, instruction)
-    claims = [mean_score(prefix + name, [finds(one.text) for one in captions]) for name, finds in FINDINGS.items()]
-    found.append(Outcomes(keys=keys, clusters=references.images, scores=tuple(claims)))
+    audit = [replace(score, name=prefix + score.name) for score in finding_scores([one.text for one in captions])]
+    found.append(Outcomes(keys=keys, clusters=references.images, scores=tuple(audit)))
     fact = "class_named" if column == "captions" else "time_right"
     right = facts(rows, captions)[fact]
     if any(value is not None for value in right):

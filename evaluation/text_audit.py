@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .caption_metrics import ScoredTexts
 from .caption_references import References, ReferenceSource, read_references
-from .cluster_bootstrap import Outcomes, mean_score, with_intervals
+from .cluster_bootstrap import Outcomes, Score, mean_score, with_intervals
 from .fusionrs_caption_score import DRAWS, SEED, words
 from .predictions import PredictionFile, Predictions, read_predictions
 
@@ -83,6 +83,7 @@ def audit_outcomes(manifest: References, predictions: Predictions) -> Outcomes:
     """
     normal = [" ".join(words(text or "")) for text in predictions.texts]
     spoken = [bool(text) for text in normal]
+    findings = finding_scores([text or "" for text in predictions.texts])
     if not any(spoken):
         raise ValueError("no row has a text to audit: all are missing, failed or empty.")
     times = Counter(text for text in normal if text)
@@ -93,7 +94,6 @@ def audit_outcomes(manifest: References, predictions: Predictions) -> Outcomes:
         for text, references in zip(normal, manifest.texts, strict=True)
     ]
     rates: dict[str, Sequence[float]] = {
-        **{name: [finds(text or "") for text in predictions.texts] for name, finds in FINDINGS.items()},
         "words": lengths,
         f"at_most_{SHORT_WORDS}_words": [length <= SHORT_WORDS for length in lengths],
         f"at_least_{LONG_WORDS}_words": [length >= LONG_WORDS for length in lengths],
@@ -101,9 +101,17 @@ def audit_outcomes(manifest: References, predictions: Predictions) -> Outcomes:
         "commonest_text": [text == commonest for text in normal],
         "copy_of_a_reference": copies,
     }
-    scores = [mean_score("no_text", [not one for one in spoken])]
-    scores += [mean_score(name, values, spoken) for name, values in rates.items()]
-    return Outcomes(keys=manifest.ids, clusters=manifest.images, scores=tuple(scores))
+    form = [mean_score(name, values, spoken) for name, values in rates.items()]
+    return Outcomes(keys=manifest.ids, clusters=manifest.images, scores=(*findings, *form))
+
+
+def finding_scores(texts: Sequence[str]) -> list[Score]:
+    """`no_text`, a share of all texts, and what is found, as shares of those that say something, if any does."""
+    spoken = [bool(words(text)) for text in texts]
+    found = [mean_score("no_text", [not one for one in spoken])]
+    if any(spoken):
+        found += [mean_score(name, [finds(text) for text in texts], spoken) for name, finds in FINDINGS.items()]
+    return found
 
 
 def names_infrared_cue(text: str) -> bool:

@@ -241,9 +241,9 @@ def test_the_captioner_is_held_against_both_kinds_of_captions(world: Path) -> No
 
 
 def test_rows_that_state_nothing_leave_a_metric_out_and_say_so(world: Path) -> None:
-    rows = load_split(str(world / "fusionrs"), "test").select(range(3))
-    bare = rows.remove_columns(["infrared_captions"]).add_column("infrared_captions", [[], [], []])  # type: ignore[call-arg]
-    texts = ("by day", "a warm red roof", "a dark roof")
+    rows = load_split(str(world / "fusionrs"), "test").select(range(4))
+    bare = rows.remove_columns(["infrared_captions"]).add_column("infrared_captions", [[], [], [], []])  # type: ignore[call-arg]
+    texts = ("by day", "a warm red roof", "", "a dark roof")
     said = [
         Caption(id=key, shown="rgb", instruction=INFRARED_PROMPT, text=text)
         for key, text in zip(rows["id"], texts, strict=True)
@@ -251,6 +251,7 @@ def test_rows_that_state_nothing_leave_a_metric_out_and_say_so(world: Path) -> N
     (audit,), absent = outcomes_of(bare, said, "rgb", INFRARED_PROMPT)
     assert absent == {"infrared_captions", "time_right"}
     assert {metric.name: metric.value for metric in with_intervals(audit)} == {
+        "rgb/infrared_captions/no_text": 0.25,
         "rgb/infrared_captions/infrared_cue": pytest.approx(1 / 3),
         "rgb/infrared_captions/physical_claim": pytest.approx(1 / 3),
         "rgb/infrared_captions/colour_word": pytest.approx(1 / 3),
