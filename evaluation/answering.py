@@ -3,7 +3,6 @@
 python -m evaluation run answers --model runs/captioner/model --data hit_uav --output results
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,14 +16,13 @@ from .captioning import answer
 from .cases import Cases, Outcome
 from .cluster_bootstrap import with_intervals
 from .foreign_models import local_path, model_type
+from .fusionrs_caption_score import DRAWS, SEED
 from .results import Metric, file_sha256, weights_sha256
 from .rows import is_built, load_split
 from .score import plain, refuse_existing, write_files
 from .vqa import vqa_outcomes
-from .vqa_questions import Question, hit_uav_questions
+from .vqa_questions import Question, hit_uav_questions, write_questions
 from .vqa_scene_questions import scene_questions
-
-LONGEST_ANSWER = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ class AnswersRun:
     shown: Literal["rgb", "infrared", "pair"] | None = None
     """What a built dataset shows; the pair when not given. HIT-UAV has infrared only."""
     output: Path
-    """Folder of NAME.json, NAME.jsonl (the answers), NAME.cases.npz and NAME.png."""
+    """Folder of NAME.json, NAME.jsonl (the answers), NAME.questions.jsonl, NAME.cases.npz and NAME.png."""
     name: str | None = None
     """NAME of the files; answers when not given."""
     overwrite: bool = False
@@ -53,10 +51,16 @@ class AnswersRun:
     """Git revision of a model on the Hub."""
     batch_size: int = 32
     """Questions that are answered together."""
+    max_new_tokens: int = 32
+    """Longest answer in tokens; what a longer one would have said is cut off."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}, wanted at least 1.")
+        if self.batch_size < 1 or self.max_new_tokens < 1:
+            raise ValueError(
+                f"batch_size is {self.batch_size} and max_new_tokens {self.max_new_tokens}, wanted at least 1 of each."
+            )
+        if self.split == self.train_split:
+            raise ValueError(f"split and train_split are both {self.split!r}; no baseline may learn what it answers.")
         if self.name is not None and (not self.name or "/" in self.name):
             raise ValueError(f"name is {self.name!r}, wanted a file name without folder or suffix.")
         if self.shown in ("rgb", "pair") and not is_built(self.data):
@@ -105,22 +109,24 @@ def evaluate_answers(config: AnswersRun) -> list[Metric]:
     captioner = RSCaptionerForConditionalGeneration.from_pretrained(folder).eval().to(config.device)
     processor = RSCaptionerProcessor.from_pretrained(folder)
     prompts = [question.prompt for question in questions]
-    said = answer(captioner, processor, rows, shown, prompts, config.batch_size, LONGEST_ANSWER)
-    outcomes = vqa_outcomes(questions, [one.text for one in said], _with_equals(train, questions))
-    metrics = with_intervals(outcomes)
-    dataset = {"id": str(config.data), "listing_sha256": _listing(questions)}
-    if (config.data / "manifest.json").is_file():
-        dataset["manifest_sha256"] = file_sha256(config.data / "manifest.json")
+    said = answer(captioner, processor, rows, shown, prompts, config.batch_size, config.max_new_tokens)
+    unknown = {one.question for one in questions} - {one.question for one in train}
+    outcomes = vqa_outcomes(questions, [one.text for one in said], None if unknown else train)
+    metrics = with_intervals(outcomes, DRAWS, SEED)
+    notes = {"wordings_unknown_to_baselines": sorted(unknown)}
+    asked = config.results.with_suffix(".questions.jsonl")
+    write_questions(questions, asked, overwrite=True)
     write_files(
         config.results,
-        Outcome(metrics=metrics, cases=Cases(texts=(outcomes,))),
+        Outcome(metrics=metrics, cases=Cases(texts=(outcomes,)), notes=notes),
         benchmark="vqa",
         protocol="vqa",
         model={"id": config.model, "weights_sha256": weights_sha256(folder)},
-        dataset=dataset,
+        dataset={"id": str(config.data), "listing_sha256": file_sha256(asked)},
         config=plain(asdict(config)),
+        seed=SEED,
     )
-    lines = [{"id": asked.id, "text": one.text} for asked, one in zip(questions, said, strict=True)]
+    lines = [{"id": question.id, "text": one.text} for question, one in zip(questions, said, strict=True)]
     config.results.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return metrics
 
@@ -148,12 +154,3 @@ def _images(config: AnswersRun, questions: Sequence[Question]) -> tuple[Sequence
     place = {key: number for number, key in enumerate(rows["id"])}
     found: Any = rows.select([place[question.image_id] for question in questions])
     return found, config.shown or "pair"
-
-
-def _with_equals(train: Sequence[Question], asked: Sequence[Question]) -> Sequence[Question] | None:
-    """Training questions, if the baselines that learn from them can answer every wording."""
-    return train if {one.question for one in asked} <= {one.question for one in train} else None
-
-
-def _listing(questions: Sequence[Question]) -> str:
-    return hashlib.sha256(json.dumps([asdict(one) for one in questions], sort_keys=True).encode()).hexdigest()

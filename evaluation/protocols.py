@@ -120,11 +120,16 @@ PROTOCOLS = (
     Protocol(
         name="captions",
         source="this project, with the metrics of captioning",
-        says="A captioner reads RGB, infrared and the pair: overlap with references, and facts that are right.",
+        says="A captioner reads RGB, infrared and the pair: overlap with references, facts that are right, and what is "
+        "claimed without support.",
         arrays="a captioner (run only)",
         headline=tuple(
             f"{shown}/{name}"
-            for name in ("rouge_l", "bleu_4", "meteor_exact_stem", "cider_d", "class_named", "time_right")
+            for name in (
+                *("rouge_l", "bleu_4", "meteor_exact_stem", "cider_d", "class_named", "time_right"),
+                *("infrared_captions/infrared_cue", "infrared_captions/physical_claim"),
+                "infrared_captions/colour_word",
+            )
             for shown in ("rgb", "infrared", "pair")
         ),
     ),
@@ -141,8 +146,9 @@ PROTOCOLS = (
     Protocol(
         name="vqa",
         source="FusionRS, HIT-UAV questions, with baselines that see no image",
-        says="A file of answers: exact match, and what a parser that tolerates format reads, beside blind answers.",
-        arrays="predictions and questions (run only)",
+        says="Answers of a captioner (run answers), or a file of them (run vqa): exact match, and what a parser that "
+        "tolerates format reads, beside blind answers.",
+        arrays="a captioner, or predictions and questions (run only)",
         headline=(
             *("accuracy", "accuracy_as_published", "exact_match", "token_f1", "unparsed"),
             *(f"{kind}/accuracy" for kind in (*_BOX_QUESTIONS, *_SCENE_QUESTIONS)),

@@ -29,8 +29,7 @@ from evaluation.localization_run import LocalizationRun, scene_set
 from evaluation.protocols import PROTOCOLS, protocol_named
 from evaluation.results import SCHEMA_FILE, file_sha256
 from evaluation.rows import load_split
-from evaluation.vqa import vqa_outcomes
-from evaluation.vqa_questions import read_questions
+from evaluation.vqa_questions import read_questions, write_questions
 from modeling_rsclip import RSCaptionerConfig, RSCaptionerForConditionalGeneration
 from processing import RSCaptionerProcessor, RSImageProcessor
 
@@ -196,18 +195,23 @@ def test_a_captioner_answers_about_the_images_and_is_scored(
         "id": last.id,
         "infrared": {"bytes": (world / name / "test" / last.image).read_bytes()},
     }
-    assert said[-1]["text"] == answer(captioner, processor, [row], shown, [last.prompt], max_new_tokens=12)[0].text
-    found = values(world / "results" / f"vqa-of-{name}.json")
-    train = questions_of(world / name, "train")
-    wanted = vqa_outcomes(questions, [one["text"] for one in said], train)
-    assert {metric.name: metric.value for metric in with_intervals(wanted)} == found
-    assert "baseline/majority/accuracy" in found
+    assert said[-1]["text"] == answer(captioner, processor, [row], shown, [last.prompt], max_new_tokens=32)[0].text
+    write_questions(questions_of(world / name, "train"), world / f"{name}.train.jsonl", overwrite=True)
+    stem = world / "results" / f"vqa-of-{name}"
+    again = {"questions": stem.with_suffix(".questions.jsonl"), "train-questions": world / f"{name}.train.jsonl"}
+    command("run", "vqa", predictions=stem.with_suffix(".jsonl"), **again, output=world / "again", name=name)
+    ours, scored = record(stem.with_suffix(".json")), record(world / "again" / f"{name}.json")
+    assert ours["metrics"] == scored["metrics"]
+    assert ours["dataset"]["listing_sha256"] == scored["dataset"]["listing_sha256"]
+    assert "baseline/majority/accuracy" in values(stem.with_suffix(".json"))
 
 
 def test_what_cannot_be_answered_about_is_refused(world: Path, tmp_path: Path) -> None:
     options = {"output": tmp_path}
     with pytest.raises(ValueError, match="answers needs a captioner"):
         command("run", "answers", model=world / "model", data=world / "fusionrs", **options)
+    with pytest.raises(ValueError, match="both 'test'; no baseline may learn what it answers"):
+        AnswersRun(model="m", data=world / "fusionrs", train_split="test", **options)
     with pytest.raises(ValueError, match="infrared images only; leave --shown out"):
         AnswersRun(model=str(world / "captioner"), data=world / "thermal", shown="rgb", **options)
     with pytest.raises(FileNotFoundError, match=r"absent.json is no file; wanted boxes"):
