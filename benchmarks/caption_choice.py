@@ -1,6 +1,6 @@
 """Which of a machine's captions is best: the most similar, or the one that changes least when the image is turned?
 
-python -m benchmarks.caption_choice --captioners A B --judges C D --data fusionrs --steps 660 --output choice.json
+python -m benchmarks.caption_choice --captioners runs/a runs/b --judges runs/c runs/d --output choice.json
 
 RS5M samples twenty captions of an image, keeps the five that a CLIP finds closest, and takes the first of them or the
 one whose similarity varies least over rotations. Here the scenes are simulated, so that a caption can be held against
@@ -8,6 +8,7 @@ what is in the image. The record has the form of a study: `model_cards.study_pag
 """
 
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from dataset_scripts.stages.machine_captions import MachineCaptionSettings, Scor
 from evaluation.caption_benchmark import references_of
 from evaluation.captioning import SCENE_PROMPT, names
 from evaluation.fusionrs_caption_score import rouge_l_f1
-from evaluation.results import code_revision, file_sha256
+from evaluation.results import code_revision, file_sha256, weights_sha256
 from evaluation.rows import load_split
 from evaluation.seed_interval import MOST_SEEDS, over_seeds, paired
 from evaluation.text_runs import listing_of
@@ -50,9 +51,9 @@ class Config:
     """What writes, what chooses, and what is described."""
 
     captioners: tuple[Path, ...]
-    """Captioners of ours, one for each seed."""
+    """Runs of `train.train_captioner`, one for each seed."""
     judges: tuple[Path, ...]
-    """CLIPs that rank and choose, one for each seed."""
+    """Runs of `train.train_clip` that rank and choose, one for each seed."""
     data: Path = Path("fusionrs")
     """Folder of simulated rows."""
     split: str = "test"
@@ -63,8 +64,6 @@ class Config:
     """Captions sampled of each image."""
     kept: int = 5
     """Captions that are closest, among which a rule chooses."""
-    steps: int
-    """Steps that the captioners were trained for, for the record."""
     output: Path
     """JSON file to write."""
 
@@ -95,9 +94,9 @@ def settings_of(captioner: Path, judge: Path, seed: int, config: Config) -> Mach
     """What RS5M does, with one ranking."""
     return MachineCaptionSettings(
         captioner=CaptionerSettings(
-            model=str(captioner), prompt=SCENE_PROMPT, candidates=config.candidates, seed=seed, device="cpu"
+            model=str(captioner / "model"), prompt=SCENE_PROMPT, candidates=config.candidates, seed=seed, device="cpu"
         ),
-        first_scorer=ClipScorerSettings(model=str(judge), device="cpu"),
+        first_scorer=ClipScorerSettings(model=str(judge / "model"), device="cpu"),
         keep_first=config.kept,
     )
 
@@ -110,14 +109,15 @@ def scores_of(rows: Dataset, settings: MachineCaptionSettings) -> dict[str, Scor
     for row in tqdm(rows, desc="caption", unit="row"):
         with Image.open(io.BytesIO(row["rgb"]["bytes"])) as opened:
             image = opened.convert("RGB")
-        candidates = clean_candidates(captioner.write_candidates(image, row["id"]))
-        if not candidates:
+        written = [text for text in captioner.write_candidates(image, row["id"]) if text.strip()]
+        if not (candidates := clean_candidates(written)):
             raise ValueError(f"{settings.captioner.model} wrote no caption of {row['id']!r}; train it for longer.")
         kept = rank_and_choose(0, image, candidates, settings).captions
         for rule, worth in RULES.items():
             chosen[rule].append(max(kept, key=worth).text)
         for name, closest in DRAWN.items():
-            pools[name].append([caption.text for caption in kept] if closest else candidates)
+            # As often as it was sampled: a caption that comes twelve times is drawn twelve times as often.
+            pools[name].append([caption.text for caption in kept] if closest else written)
     found = {name: quality(rows, pool) for name, pool in pools.items()}
     for rule, texts in chosen.items():
         distinct = {"distinct_texts": len(set(texts)) / len(texts)}
@@ -144,12 +144,12 @@ def summary(runs: Sequence[Mapping[str, Scores]], config: Config, rows: Dataset)
         "study": "caption-choice",
         "question": "Of a machine's captions, is the most similar best, or the one that turning changes least?",
         "baseline": BASELINE,
-        "command": "python -m benchmarks.caption_choice",
+        "command": command_of(config),
         "code_revisions": [str(code_revision())],
         "versions": here["versions"],
         "date": here["date"],
         "seeds": len(runs),
-        "steps": config.steps,
+        "steps": steps_of(config.captioners),
         "exams": [
             {
                 "name": "",
@@ -172,7 +172,30 @@ def summary(runs: Sequence[Mapping[str, Scores]], config: Config, rows: Dataset)
             if rule != BASELINE
         },
         "parameters": {},
+        "models": {str(run.name): weights_sha256(run / "model") for run in (*config.captioners, *config.judges)},
     }
+
+
+def command_of(config: Config) -> str:
+    """The command that makes the record, with the names of folders in place of where they are."""
+    runs = " ".join(
+        f"--{name} {' '.join(run.name for run in found)}"
+        for name, found in (("captioners", config.captioners), ("judges", config.judges))
+    )
+    rows = f"--data {config.data.name} --rows {config.rows}"
+    return f"python -m benchmarks.caption_choice {runs} {rows} --output choice.json"
+
+
+def steps_of(runs: Sequence[Path]) -> int:
+    """The steps that all runs took.
+
+    Raises:
+        ValueError: they differ.
+    """
+    steps = {int(json.loads((run / "run.json").read_text())["steps"]) for run in runs}
+    if len(steps) > 1:
+        raise ValueError(f"the captioners were trained for {sorted(steps)} steps; wanted equal ones.")
+    return steps.pop()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Folders of tiny CLIPs as users have them: weights and processor, of four families."""
+"""Folders of tiny models as users have them, weights and processor: CLIPs of four families, and a captioner."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import SIGLIP_TEXT, TEXT, VISION
+from conftest import LLAMA, SIGLIP_TEXT, TEXT, VISION
 from processing_fixtures import make_tokenizer
 from transformers import (
     CLIPConfig,
@@ -21,8 +21,8 @@ from transformers import (
     SiglipProcessor,
 )
 
-from modeling_rsclip import RSCLIPConfig, RSCLIPModel
-from processing import RSCLIPProcessor, RSImageProcessor
+from modeling_rsclip import RSCaptionerConfig, RSCaptionerForConditionalGeneration, RSCLIPConfig, RSCLIPModel
+from processing import RSCaptionerProcessor, RSCLIPProcessor, RSImageProcessor
 
 SIZE = {"height": 32, "width": 32}
 
@@ -61,3 +61,15 @@ def save_clip(family: str, folder: Path) -> None:
         processor = RSCLIPProcessor(images, tokenizer)
     spread(model).save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def save_captioner(folder: Path) -> None:
+    """A captioner of random weights, in Hub form."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(appends_eos=False)
+    llama = {**LLAMA, "vocab_size": len(tokenizer), "max_position_embeddings": 256}
+    image_token = tokenizer.convert_tokens_to_ids("<image>")
+    config = RSCaptionerConfig(vision_config=VISION, text_config=llama, image_token_id=image_token)
+    images = RSImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    spread(RSCaptionerForConditionalGeneration(config)).save_pretrained(folder)
+    RSCaptionerProcessor(images, tokenizer, num_image_tokens=16).save_pretrained(folder)

@@ -10,11 +10,9 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-import torch
-from conftest import LLAMA, VISION
 from PIL import Image
-from processing_fixtures import make_scene, make_tokenizer
-from saved_clips import save_clip, spread
+from processing_fixtures import make_scene
+from saved_clips import save_captioner, save_clip
 from simulated_dataset import build_simulated
 
 from dataset_scripts.stages.splits import SplitSettings
@@ -30,23 +28,12 @@ from evaluation.protocols import PROTOCOLS, protocol_named
 from evaluation.results import SCHEMA_FILE, file_sha256
 from evaluation.rows import load_split
 from evaluation.vqa_questions import read_questions, write_questions
-from modeling_rsclip import RSCaptionerConfig, RSCaptionerForConditionalGeneration
-from processing import RSCaptionerProcessor, RSImageProcessor
+from modeling_rsclip import RSCaptionerForConditionalGeneration
+from processing import RSCaptionerProcessor
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs" / name for name in ("evaluation.md", "evaluation-localization.md", "evaluation-text.md")]
 UNSCORED = ["localization", "captions", "captioning", "vqa", "text-audit"]
-
-
-def save_captioner(folder: Path) -> None:
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer(appends_eos=False)
-    llama = {**LLAMA, "vocab_size": len(tokenizer), "max_position_embeddings": 256}
-    image_token = tokenizer.convert_tokens_to_ids("<image>")
-    config = RSCaptionerConfig(vision_config=VISION, text_config=llama, image_token_id=image_token)
-    images = RSImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    spread(RSCaptionerForConditionalGeneration(config)).save_pretrained(folder)
-    RSCaptionerProcessor(images, tokenizer, num_image_tokens=16).save_pretrained(folder)
 
 
 def write_scenes(folder: Path) -> None:
