@@ -27,6 +27,11 @@ def paired(one: Sequence[float], other: Sequence[float]) -> list[float]:
     return [one[seed % len(one)] - other[seed % len(other)] for seed in range(count)]
 
 
+def key(exam: str, metric: str) -> str:
+    """What a metric of an exam is called in the record of a study; an exam without a name is its only or first one."""
+    return f"{exam}/{metric}" if exam else metric
+
+
 def scale(metric: str) -> float:
     """Shares are shown in percent, decibels as they are."""
     return 1.0 if metric.endswith("psnr") else 100.0

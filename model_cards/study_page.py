@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 from matplotlib.figure import Figure
 
-from evaluation.seed_interval import scale, with_interval
+from evaluation.seed_interval import key, scale, with_interval
 
 from .claims import claims_table
 from .paper_claims import CLAIMS
@@ -117,9 +117,9 @@ def table(record: Record, exam: Exam) -> str:
     header = [*(["parameters trained / all"] if counted else []), *map(spoken, metrics)]
     lines = [f"| arm | {' | '.join(header)} |", "|---" * (len(header) + 1) + "|"]
     for arm, found in record["arms"].items():
-        cells = [cell(found, key(exam, metric)) for metric in metrics]
+        cells = [cell(found, key(exam["name"], metric)) for metric in metrics]
         lines.append(f"| {arm} | {' | '.join([*([counts(sizes.get(arm))] if counted else []), *cells])} |")
-    chance = [_chance_cell(record["chance"], key(exam, metric)) for metric in metrics]
+    chance = [_chance_cell(record["chance"], key(exam["name"], metric)) for metric in metrics]
     if any(value != "–" for value in chance):
         lines.append(f"| chance | {' | '.join([*(['–'] if counted else []), *chance])} |")
     return "\n".join(lines)
@@ -130,15 +130,12 @@ def counts(size: Mapping[str, int] | None) -> str:
     return "–" if size is None else f"{size['trained'] / 1000:,.0f} / {size['total'] / 1000:,.0f} thousand"
 
 
-def key(exam: Exam, metric: str) -> str:
-    """What a metric of an exam is called in the record."""
-    return f"{exam['name']}/{metric}" if exam["name"] else metric
-
-
 def shown_metrics(record: Record, exam: Exam) -> list[str]:
     """The metrics of an exam that any arm has."""
     metrics = [metric for panel in exam["panels"] for metric in panel]
-    return [metric for metric in metrics if any(key(exam, metric) in found for found in record["arms"].values())]
+    return [
+        metric for metric in metrics if any(key(exam["name"], metric) in found for found in record["arms"].values())
+    ]
 
 
 def spoken(metric: str) -> str:
@@ -192,7 +189,9 @@ def _compared(record: Record, arm: str) -> list[tuple[Exam, str, Mapping[str, An
     differences = record["differences"][arm]
     shown = [(exam, metric) for exam in record["exams"] for metric in shown_metrics(record, exam)]
     return [
-        (exam, metric, differences[key(exam, metric)]) for exam, metric in shown if key(exam, metric) in differences
+        (exam, metric, differences[key(exam["name"], metric)])
+        for exam, metric in shown
+        if key(exam["name"], metric) in differences
     ]
 
 
@@ -218,7 +217,7 @@ def draw(record: Record, exam: Exam, path: Path) -> None:
                 ha="center",
                 fontsize=8,
             )
-            _draw_metric(place, record, key(exam, metric), offset, colour)
+            _draw_metric(place, record, key(exam["name"], metric), offset, colour)
         place.set_title(" \n" * lines, fontsize=7)
         place.set_ylim(len(arms) - 0.5, -0.5)
         place.tick_params(labelsize=8)
@@ -233,7 +232,7 @@ def draw(record: Record, exam: Exam, path: Path) -> None:
 def _unit(record: Record, exam: Exam, shown: Sequence[str]) -> str:
     recalls = "recall at 10, " if shown[0].endswith(RECALL_AT_10) else ""
     decibels = "; of PSNR dB" if any(scale(metric) == 1 for metric in shown) else ""
-    has_chance = any(key(exam, metric) in record["chance"] for metric in shown)
+    has_chance = any(key(exam["name"], metric) in record["chance"] for metric in shown)
     return f"{recalls}%{decibels}{' (dotted: chance)' if has_chance else ''}"
 
 

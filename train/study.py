@@ -16,7 +16,7 @@ from evaluation.bundles import Data
 from evaluation.captioning_facts import FactsConfig, evaluate_facts
 from evaluation.results import weights_sha256
 from evaluation.run import RunConfig, run_benchmark
-from evaluation.seed_interval import MOST_SEEDS, over_seeds, paired, with_interval
+from evaluation.seed_interval import MOST_SEEDS, key, over_seeds, paired, with_interval
 from evaluation.translation import TranslationRun, evaluate_translation
 
 from . import train_captioner, train_clip, train_translator
@@ -288,11 +288,6 @@ def command_of(config: StudyConfig) -> str:
         f"--{place.replace('_', '-')} {config.folder(place).name}" for place in get_args(Place) if place in config.read
     ]
     return " ".join([*words, f"--output runs/{config.name.replace('-', '_')}"])
-
-
-def key(exam: str, metric: str) -> str:
-    """What a metric of an exam is called in the record."""
-    return f"{exam}/{metric}" if exam else metric
 
 
 def _scores(run: Sequence[Result], exams: Iterable[Exam]) -> Scores:
