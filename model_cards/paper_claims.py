@@ -42,6 +42,21 @@ FUSIONRS = (
     ),
     Claim(
         paper="FusionRS",
+        says="Translated infrared is nearer to a sensor's than grey values are (here near infrared, our U-Net)",
+        tests=tuple(
+            Difference(
+                study="translator",
+                arm="naip",
+                metric=f"{place}/translated/{score}",
+                over_metric=f"{place}/luminance/{score}",
+                of=f"{words}, {place}",
+            )
+            for place in ("unseen cities", "forest")
+            for score, words in (("psnr", "PSNR in dB"), ("ssim", "SSIM in %"))
+        ),
+    ),
+    Claim(
+        paper="FusionRS",
         says="What is learnt from translated infrared carries over to pairs of real sensors",
         tests=(
             _over(REAL, "trimodal", GREY, f"{CITIES}/{RGB_TO_INFRARED}", "RGB → near infrared in cities, over grey"),
