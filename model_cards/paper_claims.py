@@ -148,6 +148,41 @@ FUSIONRS = (
     ),
     Claim(
         paper="FusionRS",
+        says="Infrared-aware training text rids a captioner of colours that infrared cannot show",
+        tests=(
+            _over(
+                "captioner-text",
+                "scene captions",
+                "infrared captions",
+                "infrared/infrared_captions/colour_word",
+                "real with translated infrared: texts that name a colour, learnt from scene captions",
+            ),
+            _over(
+                "captioner-text",
+                "scene captions",
+                "both",
+                "infrared/infrared_captions/colour_word",
+                "the same over both kinds, by instruction",
+            ),
+        ),
+    ),
+    Claim(
+        paper="FusionRS",
+        says="One captioner of both kinds of text, by instruction, is as good at each as one of that kind alone",
+        tests=(
+            _over("captioner-text", "both", "scene captions", "pair/rouge_l", "ROUGE-L of scene captions", "as much"),
+            _over(
+                "captioner-text",
+                "both",
+                "infrared captions",
+                "pair/infrared_captions/rouge_l",
+                "ROUGE-L of infrared captions",
+                "as much",
+            ),
+        ),
+    ),
+    Claim(
+        paper="FusionRS",
         says="Infrared-aware training text rids a captioner of claims about heat",
         untested="no text at hand claims heat of an image, so no captioner here learnt to; none ever did",
     ),
