@@ -251,6 +251,14 @@ RS5M = (
     ),
     Claim(
         paper="RS5M",
+        says="Captions that are longer than the text tower reads teach less (all of fMoW's are, behind their metadata)",
+        tests=tuple(
+            _over("text-limit", "64 tokens", shorter, RGB_TO_TEXT, f"simulated: RGB → text, all read over {shorter}")
+            for shorter in ("24 tokens", "12 tokens")
+        ),
+    ),
+    Claim(
+        paper="RS5M",
         says="Captions of web images are best kept to the most relevant 80 to 90 %",
         untested="needs web images with noisy captions, which no set at hand has",
     ),
