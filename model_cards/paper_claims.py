@@ -203,18 +203,18 @@ RS5M = (
     ),
     Claim(
         paper="RS5M",
-        says="Full tuning beats every adapter (here of two)",
+        says="Full tuning beats every adapter (here of four)",
         tests=tuple(
             _over("tuning", "full", arm, RGB_TO_TEXT, f"real, one learning rate for all: RGB → text over {arm}")
-            for arm in ("LoRA", "bottleneck")
+            for arm in ("LoRA", "bottleneck", "prefix", "UniPELT")
         ),
     ),
     Claim(
         paper="RS5M",
-        says="Every adapter beats the model before tuning (here of two)",
+        says="Every adapter beats the model before tuning (here of four)",
         tests=tuple(
             _over("tuning", arm, "base", RGB_TO_TEXT, f"real, one learning rate for all: RGB → text, {arm}")
-            for arm in ("LoRA", "bottleneck")
+            for arm in ("LoRA", "bottleneck", "prefix", "UniPELT")
         ),
     ),
     Claim(
