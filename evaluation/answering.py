@@ -9,20 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from modeling_rsclip import RSCaptionerForConditionalGeneration
-from processing import RSCaptionerProcessor
-
-from .captioning import answer
+from .captioning import answer, load_captioner
 from .cases import Cases, Outcome
 from .cluster_bootstrap import with_intervals
-from .foreign_models import local_path, model_type
 from .fusionrs_caption_score import DRAWS, SEED
 from .results import Metric, file_sha256, weights_sha256
 from .rows import is_built, load_split
 from .score import plain, refuse_existing, write_files
 from .vqa import vqa_outcomes
-from .vqa_questions import Question, hit_uav_questions, write_questions
-from .vqa_scene_questions import scene_questions
+from .vqa_questions import Question, read_hit_uav_questions, write_questions
+from .vqa_scene_questions import read_scene_questions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,15 +95,9 @@ def evaluate_answers(config: AnswersRun) -> list[Metric]:
         ValueError: the model is no captioner, or nothing can be asked of the split.
     """
     refuse_existing(config.results, config.overwrite)
-    folder = local_path(config.model, config.revision)
-    if model_type(folder) != "rscaptioner":
-        raise ValueError(
-            f"{config.model} is a {model_type(folder)!r} model; answers needs a captioner ('rscaptioner')."
-        )
+    folder, captioner, processor = load_captioner(config.model, config.revision, config.device, "answers")
     questions, train = (questions_of(config.data, split) for split in (config.split, config.train_split))
     rows, shown = _images(config, questions)
-    captioner = RSCaptionerForConditionalGeneration.from_pretrained(folder).eval().to(config.device)
-    processor = RSCaptionerProcessor.from_pretrained(folder)
     prompts = [question.prompt for question in questions]
     said = answer(captioner, processor, rows, shown, prompts, config.batch_size, config.max_new_tokens)
     unknown = {one.question for one in questions} - {one.question for one in train}
@@ -133,14 +123,7 @@ def evaluate_answers(config: AnswersRun) -> list[Metric]:
 
 def questions_of(data: Path, split: str) -> list[Question]:
     """What boxes, or the columns of a built dataset, prove of a split."""
-    if is_built(data):
-        rows = load_split(str(data), split).select_columns(["id", "class_name", "infrared_captions"]).to_list()
-        questions = scene_questions(rows)
-    else:
-        file = data / f"{split}.json"
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is no file; wanted boxes in COCO's form.")
-        questions = hit_uav_questions(json.loads(file.read_text(encoding="utf-8")))
+    questions = read_scene_questions(data, split) if is_built(data) else read_hit_uav_questions(data / f"{split}.json")
     if not questions:
         raise ValueError(f"nothing can be asked of split {split!r} of {data}: no class, time of day, or box.")
     return questions

@@ -7,15 +7,11 @@ from typing import Any
 
 from datasets import Dataset
 
-from modeling_rsclip import RSCaptionerForConditionalGeneration
-from processing import RSCaptionerProcessor
-
 from .caption_metrics import caption_outcomes
 from .caption_references import References
-from .captioning import INFRARED_PROMPT, SCENE_PROMPT, Caption, caption, facts
+from .captioning import INFRARED_PROMPT, SCENE_PROMPT, Caption, caption, facts, load_captioner
 from .cases import Cases, Outcome
 from .cluster_bootstrap import Outcomes, mean_score, with_intervals
-from .foreign_models import local_path, model_type
 from .predictions import Predictions
 from .results import Metric, file_sha256, weights_sha256
 from .rows import load_split
@@ -45,13 +41,9 @@ def evaluate_captions(output: Path, run: CaptionsRun, config: dict[str, Any]) ->
 
     The captions go beside the results as `.jsonl`, what each row adds as `.cases.npz`.
     """
-    folder = local_path(run.model, run.revision)
-    if model_type(folder) != "rscaptioner":
-        raise ValueError(f"{run.model} is a {model_type(folder)!r} model; captions needs a captioner ('rscaptioner').")
+    folder, captioner, processor = load_captioner(run.model, run.revision, run.device, "captions")
     rows = load_split(str(run.data), run.split)
     rows = rows.select(range(min(run.rows, len(rows))))
-    captioner = RSCaptionerForConditionalGeneration.from_pretrained(folder).eval().to(run.device)
-    processor = RSCaptionerProcessor.from_pretrained(folder)
     said, found, absent = list[Caption](), list[Outcomes](), set[str]()
     for shown in ("rgb", "infrared", "pair"):
         for instruction in ASKED:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +13,26 @@ from tqdm import tqdm
 from modeling_rsclip import RSCaptionerForConditionalGeneration
 from processing import RSCaptionerProcessor
 
+from .foreign_models import local_path, model_type
+
 SCENE_PROMPT = "Describe the scene."
 INFRARED_PROMPT = "Describe what the infrared shows."
 BLOCKS = {"rgb": ("image",), "infrared": ("infrared",), "pair": ("image", "infrared")}
+
+
+def load_captioner(
+    model: str, revision: str | None, device: str, benchmark: str
+) -> tuple[Path, RSCaptionerForConditionalGeneration, RSCaptionerProcessor]:
+    """The folder of a captioner, the captioner, and its processor.
+
+    Raises:
+        ValueError: it is another model than the benchmark needs.
+    """
+    folder = local_path(model, revision)
+    if (kind := model_type(folder)) != "rscaptioner":
+        raise ValueError(f"{model} is a {kind!r} model; {benchmark} needs a captioner ('rscaptioner').")
+    captioner = RSCaptionerForConditionalGeneration.from_pretrained(folder).eval().to(device)
+    return folder, captioner, RSCaptionerProcessor.from_pretrained(folder)
 
 
 @dataclass(frozen=True, kw_only=True)

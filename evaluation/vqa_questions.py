@@ -84,13 +84,20 @@ class Question:
 
 def run_hit_uav_questions(config: HitUavQuestions) -> list[Question]:
     """Reads the boxes, writes the questions."""
-    try:
-        annotations = json.loads(config.annotations.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{config.annotations} is not JSON ({error}).") from error
-    questions = hit_uav_questions(annotations, config.seed)
+    questions = read_hit_uav_questions(config.annotations, config.seed)
     write_questions(questions, config.output, overwrite=config.overwrite)
     return questions
+
+
+def read_hit_uav_questions(file: Path, seed: int = SEED) -> list[Question]:
+    """The questions that a COCO-style file of boxes proves."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is no file; wanted boxes in COCO's form.")
+    try:
+        annotations = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file} is not JSON ({error}).") from error
+    return hit_uav_questions(annotations, seed)
 
 
 def hit_uav_questions(annotations: dict[str, Any], seed: int = SEED) -> list[Question]:
