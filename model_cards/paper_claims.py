@@ -18,6 +18,10 @@ def _over(study: str, arm: str, over: str, metric: str, of: str, expected: Expec
     return Difference(study=study, arm=arm, over=over, metric=metric, of=of, expected=expected)
 
 
+def _within(study: str, arm: str, metric: str, over_metric: str, of: str) -> Difference:
+    return Difference(study=study, arm=arm, metric=metric, over_metric=over_metric, of=of)
+
+
 def _on_both(arm: str, over: str, metric: str, of: str) -> tuple[Difference, ...]:
     return tuple(_over(study, arm, over, metric, f"{rows}: {of}") for study, rows in BOTH.items())
 
@@ -44,12 +48,12 @@ FUSIONRS = (
         paper="FusionRS",
         says="Translated infrared is nearer to a sensor's than grey values are (here near infrared, our U-Net)",
         tests=tuple(
-            Difference(
-                study="translator",
-                arm="naip",
-                metric=f"{place}/translated/{score}",
-                over_metric=f"{place}/luminance/{score}",
-                of=f"{words}, {place}",
+            _within(
+                "translator",
+                "naip",
+                f"{place}/translated/{score}",
+                f"{place}/luminance/{score}",
+                f"{words}, {place}",
             )
             for place in ("unseen cities", "forest")
             for score, words in (("psnr", "PSNR in dB"), ("ssim", "SSIM in %"))
@@ -111,32 +115,26 @@ FUSIONRS = (
         paper="FusionRS",
         says="Both images together say more than one (scripts were released, results were not)",
         tests=(
-            Difference(
-                study=SIMULATED,
-                arm="infrared-aware, fused",
-                metric=FUSED_TO_TEXT,
-                over_metric=RGB_TO_TEXT,
-                of="simulated, one encoder: fused → text over RGB → text",
+            _within(
+                SIMULATED,
+                "infrared-aware, fused",
+                FUSED_TO_TEXT,
+                RGB_TO_TEXT,
+                "simulated, one encoder: fused → text over RGB → text",
             ),
-            Difference(
-                study="towers",
-                arm="adapted, gated",
-                metric=FUSED_TO_TEXT,
-                over_metric=RGB_TO_TEXT,
-                of="simulated, adapted encoder: the same",
-            ),
+            _within("towers", "adapted, gated", FUSED_TO_TEXT, RGB_TO_TEXT, "simulated, adapted encoder: the same"),
         ),
     ),
     Claim(
         paper="FusionRS",
         says="A captioner of both images describes what the infrared shows (its own is shown one)",
         tests=tuple(
-            Difference(
-                study="captioner",
-                arm="trained on all three",
-                metric=f"pair/{metric}",
-                over_metric=f"{shown}/{metric}",
-                of=f"simulated: {words}, shown the pair over {shown.replace('rgb', 'RGB')} alone",
+            _within(
+                "captioner",
+                "trained on all three",
+                f"pair/{metric}",
+                f"{shown}/{metric}",
+                f"simulated: {words}, shown the pair over {shown.replace('rgb', 'RGB')} alone",
             )
             for metric, words in (
                 ("infrared_captions/rouge_l", "ROUGE-L of infrared captions"),
