@@ -28,13 +28,14 @@ from evaluation.captioning import SCENE_PROMPT, names
 from evaluation.fusionrs_caption_score import rouge_l_f1
 from evaluation.results import code_revision, file_sha256, weights_sha256
 from evaluation.rows import load_split
-from evaluation.seed_interval import MOST_SEEDS, over_seeds, paired
+from evaluation.seed_interval import MOST_SEEDS, seed_differences, summarize_seeds
 from evaluation.text_runs import listing_of
 
 from .record import provenance, write_record
 
 BASELINE = "most similar"
-DRAWN = {"drawn from all": False, "drawn from the closest": True}
+# A caption drawn from all comes as often as it was sampled.
+DRAWN = FROM_ALL, FROM_CLOSEST = ("drawn from all", "drawn from the closest")
 # What each rule wants most; of equals the most similar is taken.
 RULES: dict[str, Callable[[ScoredCaption], float]] = {
     BASELINE: lambda caption: caption.similarity,
@@ -115,9 +116,8 @@ def scores_of(rows: Dataset, settings: MachineCaptionSettings) -> dict[str, Scor
         kept = rank_and_choose(0, image, candidates, settings).captions
         for rule, worth in RULES.items():
             chosen[rule].append(max(kept, key=worth).text)
-        for name, closest in DRAWN.items():
-            # As often as it was sampled: a caption that comes twelve times is drawn twelve times as often.
-            pools[name].append([caption.text for caption in kept] if closest else written)
+        pools[FROM_ALL].append(written)
+        pools[FROM_CLOSEST].append([caption.text for caption in kept])
     found = {name: quality(rows, pool) for name, pool in pools.items()}
     for rule, texts in chosen.items():
         distinct = {"distinct_texts": len(set(texts)) / len(texts)}
@@ -135,10 +135,7 @@ def quality(rows: Dataset, texts: Sequence[Sequence[str]]) -> Scores:
 
 def summary(runs: Sequence[Mapping[str, Scores]], config: Config, rows: Dataset) -> dict[str, Any]:
     """The record of a study: means and intervals over seeds, and differences from the baseline seed by seed."""
-    arms = {
-        rule: {name: over_seeds([run[rule][name] for run in runs]) for name in found} for rule, found in runs[0].items()
-    }
-    base = arms[BASELINE]
+    arms = {rule: summarize_seeds([run[rule] for run in runs]) for rule in runs[0]}
     here = provenance(("torch", "transformers", "numpy", "pillow"))
     return {
         "study": "caption-choice",
@@ -167,9 +164,7 @@ def summary(runs: Sequence[Mapping[str, Scores]], config: Config, rows: Dataset)
         "chance": {},
         "arms": arms,
         "differences": {
-            rule: {name: over_seeds(paired(found[name]["values"], base[name]["values"])) for name in found}
-            for rule, found in arms.items()
-            if rule != BASELINE
+            rule: seed_differences(found, arms[BASELINE]) for rule, found in arms.items() if rule != BASELINE
         },
         "parameters": {},
         "models": {str(run.name): weights_sha256(run / "model") for run in (*config.captioners, *config.judges)},

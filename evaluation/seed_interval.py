@@ -27,6 +27,18 @@ def paired(one: Sequence[float], other: Sequence[float]) -> list[float]:
     return [one[seed % len(one)] - other[seed % len(other)] for seed in range(count)]
 
 
+def seed_differences(runs: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each metric of an arm less that of the baseline, seed by seed."""
+    return {
+        name: over_seeds(paired(found["values"], base[name]["values"])) for name, found in runs.items() if name in base
+    }
+
+
+def summarize_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """Each metric over the seeds."""
+    return {name: over_seeds([run[name] for run in runs]) for name in runs[0]}
+
+
 def key(exam: str, metric: str) -> str:
     """What a metric of an exam is called in the record of a study; an exam without a name is its only or first one."""
     return f"{exam}/{metric}" if exam else metric

@@ -16,7 +16,7 @@ from evaluation.bundles import Data
 from evaluation.captioning_facts import FactsConfig, evaluate_facts
 from evaluation.results import weights_sha256
 from evaluation.run import RunConfig, run_benchmark
-from evaluation.seed_interval import MOST_SEEDS, key, over_seeds, paired, with_interval
+from evaluation.seed_interval import MOST_SEEDS, key, seed_differences, summarize_seeds, with_interval
 from evaluation.translation import TranslationRun, evaluate_translation
 
 from . import train_captioner, train_clip, train_translator
@@ -274,7 +274,9 @@ def summarize(study: Study, config: StudyConfig, found: Mapping[str, Sequence[Se
         "chance": {name: value for runs in found.values() for name, value in _chance(runs[0], study.exams).items()},
         "arms": arms,
         "differences": {
-            arm: _differences(runs, base) for arm, runs in arms.items() if arm != study.baseline and base is not None
+            arm: seed_differences(runs, base)
+            for arm, runs in arms.items()
+            if arm != study.baseline and base is not None
         },
     }
 
@@ -319,18 +321,6 @@ def _values(result: Result) -> Scores:
 def _reported(exam: Exam) -> list[str]:
     shown = [metric for panel in exam.panels for metric in panel]
     return list(dict.fromkeys(metric.replace("_at_10", f"_at_{k}") for metric in shown for k in (1, 5, 10)))
-
-
-def _differences(runs: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each metric of an arm less that of the baseline, seed by seed."""
-    return {
-        name: over_seeds(paired(found["values"], base[name]["values"])) for name, found in runs.items() if name in base
-    }
-
-
-def summarize_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    """Each metric over the seeds."""
-    return {name: over_seeds([run[name] for run in runs]) for name in runs[0]}
 
 
 def table(record: Mapping[str, Any]) -> str:
