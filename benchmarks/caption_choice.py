@@ -26,7 +26,7 @@ from dataset_scripts.stages.machine_captions import MachineCaptionSettings, Scor
 from evaluation.caption_benchmark import references_of
 from evaluation.captioning import SCENE_PROMPT, names
 from evaluation.fusionrs_caption_score import rouge_l_f1
-from evaluation.results import code_revision, file_sha256, weights_sha256
+from evaluation.results import code_revision, dataset_record, weights_sha256
 from evaluation.rows import load_split
 from evaluation.seed_interval import MOST_SEEDS, seed_differences, summarize_seeds
 from evaluation.text_runs import listing_of
@@ -155,9 +155,8 @@ def summary(runs: Sequence[Mapping[str, Scores]], config: Config, rows: Dataset)
                 "benchmark": "caption-choice",
                 "protocol": f"caption-choice:{config.kept}-of-{config.candidates}",
                 "dataset": {
+                    **dataset_record(config.data, listing_of([references_of(rows, "captions")])),
                     "id": config.data.name,
-                    "listing_sha256": listing_of([references_of(rows, "captions")]),
-                    "manifest_sha256": file_sha256(config.data / "manifest.json"),
                 },
             }
         ],

@@ -19,9 +19,10 @@ def library_versions() -> dict[str, str]:
 
 
 def code_revision() -> str | None:
-    """The commit of this code, with `-dirty` where files differ from it; None outside a repository."""
+    """The commit of this code, with `-dirty` where files differ from it; None where no commit of ours holds it."""
     folder = Path(__file__).parent
     try:
+        _git(folder, "ls-files", "--error-unmatch", str(Path(__file__)))
         head = _git(folder, "rev-parse", "HEAD")
         changes = _git(folder, "status", "--porcelain", "--", ".")
     except (FileNotFoundError, subprocess.CalledProcessError):

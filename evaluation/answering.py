@@ -13,7 +13,7 @@ from .captioning import answer, load_captioner
 from .cases import Cases, Outcome
 from .cluster_bootstrap import with_intervals
 from .fusionrs_caption_score import DRAWS, SEED
-from .results import Metric, file_sha256, weights_sha256
+from .results import Metric, check_file_name, file_sha256, weights_sha256
 from .rows import is_built, load_split
 from .score import plain, refuse_existing, write_files
 from .vqa import vqa_outcomes
@@ -57,8 +57,7 @@ class AnswersRun:
             )
         if self.split == self.train_split:
             raise ValueError(f"split and train_split are both {self.split!r}; no baseline may learn what it answers.")
-        if self.name is not None and (not self.name or "/" in self.name):
-            raise ValueError(f"name is {self.name!r}, wanted a file name without folder or suffix.")
+        check_file_name(self.name)
         if self.shown in ("rgb", "pair") and not is_built(self.data):
             raise ValueError(f"{self.data} is no built dataset, so it has infrared images only; leave --shown out.")
 

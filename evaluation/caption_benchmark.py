@@ -13,7 +13,7 @@ from .captioning import INFRARED_PROMPT, SCENE_PROMPT, Caption, caption, facts, 
 from .cases import Cases, Outcome
 from .cluster_bootstrap import Outcomes, mean_score, with_intervals
 from .predictions import Predictions
-from .results import Metric, file_sha256, weights_sha256
+from .results import Metric, dataset_record, weights_sha256
 from .rows import load_split
 from .score import write_files
 from .text_audit import finding_scores
@@ -51,19 +51,14 @@ def evaluate_captions(output: Path, run: CaptionsRun, config: dict[str, Any]) ->
             more, lacking = outcomes_of(rows, captions, shown, instruction)
             said, found, absent = said + captions, found + more, absent | lacking
     metrics = [metric for outcomes in found for metric in with_intervals(outcomes)]
-    dataset = {
-        "id": str(run.data),
-        "listing_sha256": listing_of([references_of(rows, name) for name in ASKED.values()]),
-    }
-    if (run.data / "manifest.json").is_file():
-        dataset["manifest_sha256"] = file_sha256(run.data / "manifest.json")
+    listing = listing_of([references_of(rows, name) for name in ASKED.values()])
     write_files(
         output,
         Outcome(metrics=metrics, cases=Cases(texts=tuple(found)), notes={"nothing_to_compare_with": sorted(absent)}),
         benchmark="captions",
         protocol="captions",
         model={"id": run.model, "weights_sha256": weights_sha256(folder)},
-        dataset=dataset,
+        dataset=dataset_record(run.data, listing),
         config=config,
     )
     output.with_suffix(".jsonl").write_text("".join(json.dumps(vars(one)) + "\n" for one in said))

@@ -19,7 +19,7 @@ from processing import RSCaptionerProcessor
 from .caption_benchmark import references_of
 from .captioning import INFRARED_PROMPT, Caption, answer, day_or_night
 from .cluster_bootstrap import Outcomes, mean_score, with_intervals
-from .results import Metric, file_sha256, weights_sha256, write_results
+from .results import Metric, dataset_record, weights_sha256, write_results
 from .rows import load_split
 from .score import plain, refuse_existing
 from .text_runs import listing_of
@@ -66,16 +66,14 @@ def evaluate_facts(config: FactsConfig) -> list[Metric]:
     model = RSCaptionerForConditionalGeneration.from_pretrained(config.model).eval()
     processor = RSCaptionerProcessor.from_pretrained(config.model)
     metrics = fact_metrics(model, processor, rows, config.batch_size)
-    dataset = {"id": str(config.data), "listing_sha256": listing_of([references_of(rows, "infrared_captions")])}
-    if (config.data / "manifest.json").is_file():
-        dataset["manifest_sha256"] = file_sha256(config.data / "manifest.json")
+    listing = listing_of([references_of(rows, "infrared_captions")])
     write_results(
         config.output,
         benchmark="caption-facts",
         protocol="caption-facts",
         metrics=metrics,
         model={"id": str(config.model), "weights_sha256": weights_sha256(config.model)},
-        dataset=dataset,
+        dataset=dataset_record(config.data, listing),
         config=plain(asdict(config)),
     )
     return metrics

@@ -18,7 +18,7 @@ from .cases import Cases, Measured, Outcome
 from .foreign_models import Clip, embed_texts, load_clip
 from .localization_benchmark import METRICS, LocalizationConfig, LocalizationResult, run_localization
 from .localization_windows import SCALES, Pixels
-from .results import Metric, file_sha256
+from .results import Metric, check_file_name, file_sha256
 from .run import ModelOptions
 from .score import plain, refuse_existing, write_files
 
@@ -52,8 +52,7 @@ class LocalizationRun:
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name:
-            raise ValueError(f"name is {self.name!r}, wanted a file name without folder or suffix.")
+        check_file_name(self.name)
 
     @property
     def results(self) -> Path:

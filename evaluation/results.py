@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# Folders whose code makes the numbers.
+CODE = ("evaluation", "modeling_rsclip", "processing", "train")
 LIBRARIES = ("torch", "transformers", "numpy", "pillow")
 SCHEMA_FILE = Path(__file__).with_name("results_schema.json")
 WEIGHTS = ("*.safetensors", "*.bin")
@@ -143,7 +145,31 @@ def weights_sha256(model: Path) -> str:
 
 
 def code_revision() -> str | None:
-    """The git commit of this code, or None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
+    """The commit of this code, with `-dirty` where its files differ from it; None where no commit holds it.
+
+    Installed below another project's checkout, the code is not in that project's commits.
+    """
+    try:
+        _git("ls-files", "--error-unmatch", str(Path(__file__)))
+        head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *CODE)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return f"{head}-dirty" if changes else head
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def check_file_name(name: str | None) -> None:
+    """Raises a ValueError for a name of results files that would not be one in their folder; None is no name."""
+    if name is not None and (not name or "/" in name):
+        raise ValueError(f"name is {name!r}, wanted a file name without folder or suffix.")
+
+
+def dataset_record(data: Path, listing_sha256: str) -> dict[str, str]:
+    """What a record says of its data: where it lay, the hash of the rows, and of the manifest where there is one."""
+    manifest = data / "manifest.json"
+    found = {"manifest_sha256": file_sha256(manifest)} if manifest.is_file() else {}
+    return {"id": str(data), "listing_sha256": listing_sha256, **found}

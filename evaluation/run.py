@@ -13,7 +13,7 @@ from .bundles import Data, bundles_of
 from .caption_benchmark import CaptionsRun, evaluate_captions
 from .cases import Outcome
 from .foreign_models import load_clip
-from .results import Metric, file_sha256
+from .results import Metric, check_file_name, dataset_record
 from .score import ProtocolOptions, ScoredProtocol, listing, plain, refuse_existing, score_protocol, write_outcome
 
 Benchmark = Literal[ScoredProtocol, "captions"]
@@ -68,8 +68,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.rows < 1:
             raise ValueError(f"rows is {self.rows}, wanted at least 1.")
-        if self.name is not None and (not self.name or "/" in self.name):
-            raise ValueError(f"name is {self.name!r}, wanted a file name without folder or suffix.")
+        check_file_name(self.name)
 
     @property
     def results(self) -> Path:
@@ -120,20 +119,14 @@ def run_scored(config: RunConfig, protocol: ScoredProtocol) -> Outcome:
     for split, bundle in (("", found.test), (".validation", found.validation), (".train", found.train)):
         if bundle is not None:
             bundle.save(stem.with_name(f"{stem.name}{split}.npz"))
-    dataset = {
-        "id": str(config.data.data),
-        "listing_sha256": listing(found.test, found.validation, found.train),
-    }
-    manifest = config.data.data / "manifest.json"
-    if manifest.is_file():
-        dataset["manifest_sha256"] = file_sha256(manifest)
+    rows = listing(found.test, found.validation, found.train)
     write_outcome(
         config.results,
         outcome,
         protocol=protocol,
         options=config.options,
         model={"id": clip.id, "weights_sha256": clip.weights_sha256},
-        dataset=dataset,
+        dataset=dataset_record(config.data.data, rows),
         config={**plain(asdict(config)), **found.notes},
         condition=config.data.condition,
     )

@@ -17,7 +17,7 @@ from .caption_references import References, ReferenceSource, read_references
 from .cases import Cases, Outcome
 from .fusionrs_caption_score import DRAWS, SEED
 from .predictions import PredictionFile
-from .results import Metric, file_sha256
+from .results import Metric, check_file_name, dataset_record, file_sha256
 from .score import plain, refuse_existing, write_files
 from .text_audit import TextAudit, run_text_audit
 from .vqa import VqaScoring, run_vqa
@@ -49,8 +49,7 @@ class Texts:
     """Seed of the samples."""
 
     def __post_init__(self) -> None:
-        if self.name is not None and (not self.name or "/" in self.name):
-            raise ValueError(f"name is {self.name!r}, wanted a file name without folder or suffix.")
+        check_file_name(self.name)
         if self.draws < 1:
             raise ValueError(f"draws is {self.draws}, wanted at least 1.")
         if not self.predictions.is_file():
@@ -163,9 +162,7 @@ def run_texts(config: TextRun) -> list[Metric]:
 
 def references_dataset(source: ReferenceSource) -> dict[str, str]:
     """What the results say of the data: the hash of its rows with their references, and of the manifest."""
-    dataset = {"id": str(source.path), "listing_sha256": listing_of([read_references(source)])}
-    manifest = source.path / "manifest.json"
-    return dataset | ({"manifest_sha256": file_sha256(manifest)} if manifest.is_file() else {})
+    return dataset_record(source.path, listing_of([read_references(source)]))
 
 
 def listing_of(references: Sequence[References]) -> str:

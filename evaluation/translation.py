@@ -20,7 +20,7 @@ from processing import RSImageProcessor
 from .cases import Cases, Outcome
 from .cluster_bootstrap import Outcomes, Score, mean_score, with_intervals
 from .foreign_models import local_path, model_type
-from .results import Metric, file_sha256, weights_sha256
+from .results import Metric, check_file_name, dataset_record, weights_sha256
 from .rows import load_split
 from .score import plain, refuse_existing, write_files
 from .translation_figure import Shown, translation_figure
@@ -65,8 +65,7 @@ class TranslationRun:
     """Seed of the samples."""
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name:
-            raise ValueError(f"name is {self.name!r}, wanted a file name without folder or suffix.")
+        check_file_name(self.name)
         if self.shown_rows < 1 or self.draws < 1:
             raise ValueError(f"shown_rows is {self.shown_rows}, draws {self.draws}; both must be at least 1.")
 
@@ -87,9 +86,6 @@ def evaluate_translation(config: TranslationRun) -> list[Metric]:
     baselines = fit_baselines(read_pair(row, processor) for row in fit_rows)
     outcomes = score_rows(rows, answers_of(rows, model.to(config.device), processor, baselines))
     metrics = [*with_intervals(outcomes, config.draws, config.seed), *_gains(outcomes, config.draws, config.seed)]
-    dataset = {"id": str(config.data), "listing_sha256": _listing(rows)}
-    if (config.data / "manifest.json").is_file():
-        dataset["manifest_sha256"] = file_sha256(config.data / "manifest.json")
     notes = {
         "infrared_origins": dict(Counter(rows["infrared_origin"])),
         "leak_groups": len(set(outcomes.clusters)),
@@ -101,7 +97,7 @@ def evaluate_translation(config: TranslationRun) -> list[Metric]:
         benchmark="translation",
         protocol="translation",
         model={"id": config.model, "weights_sha256": weights_sha256(folder)},
-        dataset=dataset,
+        dataset=dataset_record(config.data, _listing(rows)),
         config=plain(asdict(config)),
         seed=config.seed,
     )

@@ -93,12 +93,18 @@ def title(study: str, exam: Exam) -> str:
 
 def described(record: Record) -> str:
     """What was run, from the record alone."""
-    codes = ", ".join(f"`{revision[:8]}`" for revision in record["code_revisions"])
+    codes = ", ".join(f"`{_short(revision)}`" for revision in record["code_revisions"])
     return (
         f"`{record['command']}`: {record['steps']} steps a run; code {codes}; {record['date'][:10]}; torch "
         f"{record['versions']['torch']}. Means over seeds, with 95 % intervals of Student's t over the seeds on these "
         "test rows, in percent (PSNR in dB); of recalls: at 1 / at 10."
     )
+
+
+def _short(revision: str) -> str:
+    """The commit's first letters, and whether its files had been changed."""
+    head, dash, mark = revision.partition("-")
+    return f"{head[:8]}{dash}{mark}"
 
 
 def asked(exam: Exam) -> str:
