@@ -22,7 +22,7 @@ from accelerate import Accelerator
 
 from modeling_rsclip import RSCaptionerConfig, RSCaptionerForConditionalGeneration
 from modeling_rsclip.losses_rscaptioner import chunked_causal_loss
-from train.captioning_step import captioning_step, split_rows
+from train.captioner.step import captioning_step, split_rows
 
 from .record import provenance, write_record
 

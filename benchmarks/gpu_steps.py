@@ -22,10 +22,10 @@ from transformers import CLIPTextConfig, CLIPVisionConfig
 
 from benchmarks.record import provenance, write_record
 from modeling_rsclip import RSCLIPConfig, RSCLIPModel
-from train.contrastive_step import ContrastiveObjective, contrastive_step
-from train.engine_config import OptimConfig
-from train.optimizer import make_optimizer
-from train.sharding import layers_of
+from train.clip.step import ContrastiveObjective, contrastive_step
+from train.engine.config import OptimConfig
+from train.engine.optimizer import make_optimizer
+from train.engine.sharding import layers_of
 
 LIBRARIES = ("torch", "transformers", "accelerate")
 # Dense bf16 peak of the data sheets, in TFLOP/s, by a part of the device's name.

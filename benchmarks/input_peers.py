@@ -119,9 +119,9 @@ def webdataset_torchvision(data: Path, workers: int) -> Pass:
 def _rsclip(data: Path, workers: int, *, streaming: bool = False, **settings: Any) -> Pass:
     """The loader of our training programs, in its order."""
     from processing import RSImageProcessor
-    from train.data_order import RankBatches
-    from train.engine_config import DataConfig
-    from train.loader import make_loader, make_order, open_rows
+    from train.data.config import DataConfig
+    from train.data.loader import make_loader, make_order, open_rows
+    from train.data.order import RankBatches
 
     config = DataConfig(path=str(data), workers=workers, streaming=streaming)
     rows = open_rows(config.path, config.train_split, streaming)

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 import tyro
 
-from train.tiled_loss import tiled_pair_loss
+from train.clip.tiled_loss import tiled_pair_loss
 
 REPOSITORY = Path(__file__).parents[1]
 PAIRS = ((0, 2), (1, 2), (0, 1))

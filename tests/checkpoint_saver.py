@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from train.checkpoint import newest_checkpoint, remove_leftovers, save_checkpoint, step_of
+from train.engine.checkpoint import newest_checkpoint, remove_leftovers, save_checkpoint, step_of
 
 
 def main(folder: Path) -> None:

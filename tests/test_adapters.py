@@ -17,9 +17,9 @@ from transformers import AutoModel
 from modeling_rsclip import RSCLIPConfig, RSCLIPModel, import_clip
 from modeling_rsclip.adapters_rsclip import AdaptedAttention, Bottleneck
 from train import train_clip
-from train.adapters import AdaptedClip, load_adapter
-from train.clip_config import AdapterConfig, ClipConfig, ClipModelConfig
-from train.freezing import count_parameters
+from train.clip.adapters import AdaptedClip, load_adapter
+from train.clip.config import AdapterConfig, ClipConfig, ClipModelConfig
+from train.clip.freezing import count_parameters
 
 # PEFT asks for it by its old name.
 pytestmark = [

@@ -11,10 +11,10 @@ from PIL import Image
 from processing_fixtures import make_scene
 
 from processing import BadImage, RSImageProcessor
-from train.augmentation import Geometry, augment_infrared, draw_geometry
-from train.clip_config import AugmentationConfig, ClipConfig
-from train.clip_images import SCALED_INFRARED, RowImages, smallest_side, squared
-from train.draw import draw
+from train.clip.augmentation import Geometry, augment_infrared, draw_geometry
+from train.clip.config import AugmentationConfig, ClipConfig
+from train.clip.images import SCALED_INFRARED, RowImages, smallest_side, squared
+from train.data.draw import draw
 
 NONE = AugmentationConfig()
 

@@ -23,12 +23,12 @@ from modeling_rsclip import RSCaptionerForConditionalGeneration, RSCLIPModel
 from modeling_rsclip.losses_rscaptioner import chunked_causal_loss
 from processing import RSCaptionerProcessor, RSCLIPProcessor, RSImageProcessor
 from train import train_captioner
-from train.captioner_build import build_captioner
-from train.captioner_config import CaptionerModelConfig, LoraConfig, TaskConfig
-from train.captioner_data import CaptionerBatches, TooLongError, read_instructions
-from train.captioner_presets import CAPTIONER_PRESETS
-from train.captioning_step import captioning_step, split_rows
-from train.clip_config import AugmentationConfig
+from train.captioner.build import build_captioner
+from train.captioner.config import CaptionerModelConfig, LoraConfig, TaskConfig
+from train.captioner.data import CaptionerBatches, TooLongError, read_instructions
+from train.captioner.presets import CAPTIONER_PRESETS
+from train.captioner.step import captioning_step, split_rows
+from train.clip.config import AugmentationConfig
 
 # PEFT asks transformers for it.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -566,7 +566,7 @@ def test_adapters_on_four_bits_are_merged_as_they_were_trained(
 def test_four_bits_without_their_library_are_refused(
     data: Path, stage_1: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.captioner_build.is_bitsandbytes_available", lambda: False)
+    monkeypatch.setattr("train.captioner.build.is_bitsandbytes_available", lambda: False)
     with pytest.raises(ImportError, match=r"model\.tune=qlora needs bitsandbytes, which is not installed"):
         build_captioner(CaptionerModelConfig(captioner=stage_1 / "model", tune="qlora"), load_split(str(data), "train"))
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from train.checkpoint import (
+from train.engine.checkpoint import (
     BrokenCheckpointWarning,
     CheckpointDiskFullError,
     find_damage,

@@ -15,14 +15,14 @@ from transformers import AutoModel, AutoProcessor
 
 from modeling_rsclip import RSCLIPModel
 from train import train_clip
-from train.clip_build import find_source
-from train.clip_config import ClipConfig, ClipDataConfig, ClipModelConfig
-from train.clip_data import ClipBatches
-from train.clip_presets import ARMS, CLIP_PRESETS, WEIGHTS
-from train.clip_rows import load_clip_rows
-from train.contrastive_step import ContrastiveObjective, contrastive_step
-from train.engine_config import OptimConfig
-from train.optimizer import make_optimizer
+from train.clip.build import find_source
+from train.clip.config import ClipConfig, ClipDataConfig, ClipModelConfig
+from train.clip.data import ClipBatches
+from train.clip.presets import ARMS, CLIP_PRESETS, WEIGHTS
+from train.clip.rows import load_clip_rows
+from train.clip.step import ContrastiveObjective, contrastive_step
+from train.engine.config import OptimConfig
+from train.engine.optimizer import make_optimizer
 from train.train_clip import TrainedClip
 
 # PEFT asks for it by its old name.
@@ -328,8 +328,8 @@ def test_a_source_on_the_hub_that_cannot_be_had_is_named(monkeypatch: pytest.Mon
         asked.append(names)
         raise OSError("offline")
 
-    monkeypatch.setattr("train.clip_build.hf_hub_download", offline)
-    monkeypatch.setattr("train.clip_build.snapshot_download", offline)
+    monkeypatch.setattr("train.clip.build.hf_hub_download", offline)
+    monkeypatch.setattr("train.clip.build.snapshot_download", offline)
     for source in ("ORG/no-such-clip", "Zilun/GeoRSCLIP/ckpt/RS5M_ViT-B-32.pt"):
         with pytest.raises(FileNotFoundError, match=f"'{source}' does not exist here and cannot be had from the Hub"):
             find_source(source)

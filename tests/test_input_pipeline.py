@@ -21,12 +21,12 @@ from simulated_dataset import build_simulated
 from evaluation.rows import load_split
 from processing import BadImage, RSCLIPProcessor, RSImageProcessor, jpeg_rsclip, load_pair, load_rgb
 from train import train_clip
-from train.data_order import DataOrder, GroupedOrder, RankBatches
-from train.engine_config import DataConfig
-from train.loader import make_loader, make_order, open_rows
-from train.pixel_levels import FinishedBatches, in_levels
-from train.row_group_store import RowGroupStore
-from train.streamed_rows import address, parse_address, parse_group, row_groups
+from train.data.config import DataConfig
+from train.data.loader import make_loader, make_order, open_rows
+from train.data.order import DataOrder, GroupedOrder, RankBatches
+from train.data.row_group_store import RowGroupStore
+from train.data.streamed_rows import address, parse_address, parse_group, row_groups
+from train.engine.pixel_levels import FinishedBatches, in_levels
 
 pytest.importorskip("simplejpeg")
 ROOT = Path(__file__).parents[1]
@@ -352,9 +352,10 @@ def test_a_streamed_run_trains_and_resumes_only_streamed(data: Path, tmp_path: P
 
 HUB_PROGRAM = """
 import sys
-from train.data_order import RankBatches
-from train.engine_config import DataConfig
-from train.loader import make_loader, make_order, open_rows
+from train.data.order import RankBatches
+from train.data.config import DataConfig
+
+from train.data.loader import make_loader, make_order, open_rows
 rows = open_rows("ORG/pairs", "train", streaming=True)
 order = make_order(rows, 8, seed=2)
 for rank in range(2):

@@ -18,6 +18,14 @@ ALLOWED = {
     "model_cards": {"modeling_rsclip", "processing", "evaluation", "dataset_scripts"},
     "benchmarks": set(PACKAGES),
 }
+# Rooms of `train`; its programs import all of them.
+ROOMS = {
+    "data": set(),
+    "engine": {"data"},
+    "clip": {"data", "engine"},
+    "captioner": {"data", "engine", "clip"},
+    "translator": {"data", "engine"},
+}
 UPLOADED = ("modeling_rsclip", "processing")
 STANDARD_OR_LISTED = {"numpy", "PIL", "torch", "transformers", "safetensors", "huggingface_hub"}
 
@@ -48,6 +56,15 @@ def test_packages_import_only_whom_they_may(package: str) -> None:
             root = module.split(".")[0]
             if level == 0 and root in PACKAGES and root != package:
                 assert root in ALLOWED[package], f"{path.relative_to(ROOT)} imports {module}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_of_train_import_only_whom_they_may_and_the_engine_knows_no_model(room: str) -> None:
+    assert {path.name for path in (ROOT / "train").iterdir() if (path / "__init__.py").exists()} == set(ROOMS)
+    for path in modules(f"train/{room}"):
+        for level, module, _, _ in imports(path):
+            assert level < 2 or module.split(".")[0] in ROOMS[room], f"{path.relative_to(ROOT)} imports {module}"
+            assert room != "engine" or module != "modeling_rsclip", f"{path.relative_to(ROOT)} knows a model"
 
 
 @pytest.mark.parametrize("path", uploaded_modules(), ids=lambda path: path.name)

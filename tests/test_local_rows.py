@@ -11,7 +11,7 @@ from processing_fixtures import make_scene
 
 from dataset_scripts.__main__ import main
 from evaluation.rows import is_built, load_split
-from train.streamed_rows import stream_split
+from train.data.streamed_rows import stream_split
 
 ROWS = 12
 

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-import train.muon
+import train.engine.muon
 from modeling_rsclip import RSCLIPModel
-from train.captioner_config import CaptionerConfig, CaptionerModelConfig
-from train.clip_config import AdapterConfig, ClipConfig, ClipModelConfig
-from train.engine_config import OptimConfig
-from train.muon import MuonAdamW, hidden_matrices, orthogonalized
-from train.optimizer import make_optimizer
+from train.captioner.config import CaptionerConfig, CaptionerModelConfig
+from train.clip.config import AdapterConfig, ClipConfig, ClipModelConfig
+from train.engine.config import OptimConfig
+from train.engine.muon import MuonAdamW, hidden_matrices, orthogonalized
+from train.engine.optimizer import make_optimizer
 
 STEPS = 5
 
@@ -134,9 +134,11 @@ def test_adapters_are_trained_by_adamw_only() -> None:
 def test_many_matrices_of_a_shape_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parted = parameters(*[(4, 6)] * 5), parameters(*[(4, 6)] * 5)
     found = take_steps([MuonAdamW([{"params": whole, "muon": True}], lr=0.1)], whole)
-    monkeypatch.setattr(train.muon, "_TOGETHER", 50)  # two matrices
+    monkeypatch.setattr(train.engine.muon, "_TOGETHER", 50)  # two matrices
     sizes: list[int] = []
-    monkeypatch.setattr(train.muon, "orthogonalized", lambda stack: sizes.append(len(stack)) or orthogonalized(stack))
+    monkeypatch.setattr(
+        train.engine.muon, "orthogonalized", lambda stack: sizes.append(len(stack)) or orthogonalized(stack)
+    )
     for one, other in zip(
         found, take_steps([MuonAdamW([{"params": parted, "muon": True}], lr=0.1)], parted), strict=True
     ):

@@ -10,9 +10,9 @@ from simulated_dataset import build_simulated
 
 from evaluation.seed_interval import over_seeds, paired
 from train import study, train_clip
-from train.captioner_config import CaptionerConfig
-from train.clip_presets import CLIP_PRESETS, DEBUG_CLIP
-from train.clip_rows import share_of_rows
+from train.captioner.config import CaptionerConfig
+from train.clip.presets import CLIP_PRESETS, DEBUG_CLIP
+from train.clip.rows import share_of_rows
 from train.studies import RGB_AND_TEXT, SHOWN, STUDIES
 from train.study import Places, StudyConfig, folder_name, placed
 

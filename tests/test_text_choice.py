@@ -6,9 +6,9 @@ import pytest
 import torch
 from processing_fixtures import make_tokenizer
 
-from train.clip_rows import row_texts
-from train.draw import draw
-from train.text_choice import RowTexts, choose_kind, draw_parts, fit_text
+from train.clip.rows import row_texts
+from train.clip.text_choice import RowTexts, choose_kind, draw_parts, fit_text
+from train.data.draw import draw
 
 SCENE = "Two ships lie in a harbor. A road leads to the quay. Trees stand beside it."
 INFRARED = "The left ship is bright. The water is dark."

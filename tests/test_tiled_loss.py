@@ -13,9 +13,9 @@ from tiled_loss_ranks import Towers, cases, inputs
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modeling_rsclip.losses_rsclip import pair_loss
-from train import tiled_loss
-from train.gathered_loss import gather_counts, gather_with_gradient, gathered_pair_loss
-from train.tiled_loss import tiled_pair_loss
+from train.clip import tiled_loss
+from train.clip.gathered_loss import gather_counts, gather_with_gradient, gathered_pair_loss
+from train.clip.tiled_loss import tiled_pair_loss
 
 WORKER = Path(__file__).parent / "tiled_loss_ranks.py"
 

@@ -23,17 +23,17 @@ from evaluation.rows import load_split
 from modeling_rsclip import RSCaptionerForConditionalGeneration, RSCLIPModel
 from processing import RSCLIPProcessor
 from train import train_captioner, train_clip
-from train.captioner_build import build_captioner
-from train.captioner_config import CaptionerModelConfig
-from train.captioner_presets import CAPTIONER_PRESETS
-from train.clip_build import build_clip
-from train.clip_config import ClipModelConfig, TowerSize
-from train.clip_data import ClipBatches, text_key
-from train.clip_presets import CLIP_PRESETS
-from train.data_order import DataOrder, RankBatches
-from train.draw import draw
-from train.engine_config import OptimConfig
-from train.optimizer import cosine_with_warmup, make_optimizer
+from train.captioner.build import build_captioner
+from train.captioner.config import CaptionerModelConfig
+from train.captioner.presets import CAPTIONER_PRESETS
+from train.clip.build import build_clip
+from train.clip.config import ClipModelConfig, TowerSize
+from train.clip.data import ClipBatches, text_key
+from train.clip.presets import CLIP_PRESETS
+from train.data.draw import draw
+from train.data.order import DataOrder, RankBatches
+from train.engine.config import OptimConfig
+from train.engine.optimizer import cosine_with_warmup, make_optimizer
 
 SIZE = TowerSize(image_size=32, width=32, vision_layers=2, text_layers=1, heads=2, vocabulary=400)
 
@@ -271,7 +271,7 @@ def test_a_head_that_the_captioner_does_not_know_is_refused(
     clip_run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_language_model(tmp_path, "granite")
-    monkeypatch.setattr("train.captioner_build._logits_multiplier", lambda config: 1.0)
+    monkeypatch.setattr("train.captioner.build._logits_multiplier", lambda config: 1.0)
     config = CaptionerModelConfig(clip=clip_run / "model", language_model=str(tmp_path), projector_reduction=1)
     with pytest.raises(
         ValueError, match="a granite model computes its logits in a way that the captioner does not know"

@@ -21,16 +21,18 @@ from evaluation.rows import load_split
 from modeling_rsclip import RSCLIPModel
 from processing import RSCLIPProcessor
 from train import train_captioner, train_clip
-from train.engine_config import DataConfig, LogConfig, OptimConfig, ValidationConfig
-from train.final_weights import FinalWeights, train_in_float32
-from train.loop import MOST_SKIPPED, take_step
-from train.loss_curve import loss_curve, smoothed
-from train.optimizer import make_optimizer, parameter_rates
-from train.row_ids import ROW_IDS, IdentifiedBatches, rows_not_finite
-from train.run_log import check_trackers, open_log, read_log
-from train.run_state import RunState
-from train.validation import RETRIEVAL, embed_rows, load_held_out, retrieval
-from train.weight_averaging import WeightAverage, averaged, decay_at, interpolated
+from train.clip.validation import RETRIEVAL, embed_rows, retrieval
+from train.data.config import DataConfig
+from train.data.row_ids import ROW_IDS, IdentifiedBatches, rows_not_finite
+from train.engine.config import LogConfig, OptimConfig, ValidationConfig
+from train.engine.final_weights import FinalWeights, train_in_float32
+from train.engine.loop import MOST_SKIPPED, take_step
+from train.engine.loss_curve import loss_curve, smoothed
+from train.engine.optimizer import make_optimizer, parameter_rates
+from train.engine.run_log import check_trackers, open_log, read_log
+from train.engine.run_state import RunState
+from train.engine.validation import load_held_out
+from train.engine.weight_averaging import WeightAverage, averaged, decay_at, interpolated
 
 
 @pytest.fixture(autouse=True)
@@ -296,7 +298,7 @@ def test_a_poisoned_row_stops_the_run_by_name_and_no_checkpoint_is_written_of_it
             batch["pixel_values"][batch[ROW_IDS].index(poisoned), 0, 0, 0] = math.nan
         return take_step(state, batch, *rest)
 
-    monkeypatch.setattr("train.loop.take_step", poison)
+    monkeypatch.setattr("train.engine.loop.take_step", poison)
     output = tmp_path / "clip"
     message = rf"the loss is nan at step \d+; inputs of {poisoned} are not finite: look at these rows"
     with pytest.raises(FloatingPointError, match=message):
@@ -317,7 +319,7 @@ def test_a_poisoned_row_stops_the_run_by_name_and_no_checkpoint_is_written_of_it
 def test_a_tracker_that_is_not_installed_is_refused(
     monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("train.run_log.find_spec", lambda name: None)
+    monkeypatch.setattr("train.engine.run_log.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"log.to asks for trackio, which is not installed. Run `pip install"):
         train_clip.main(arguments(data, tmp_path / "clip", "--log.to", "trackio"))
     assert not (tmp_path / "clip").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from train.clip_presets import ARMS, CLIP_PRESETS, WEIGHTS
+from train.clip.presets import ARMS, CLIP_PRESETS, WEIGHTS
 from train.train_clip import named_presets
 
 ROOT = Path(__file__).parents[1]

@@ -31,14 +31,14 @@ from evaluation.translation_pairs import read_pair
 from modeling_rsclip import RSCLIPModel, RSTranslatorModel
 from processing import RSImageProcessor
 from train import train_translator
-from train.translator_build import build_translator
-from train.translator_config import TranslatorConfig, TranslatorImages, TranslatorLoss, TranslatorModelConfig
-from train.translator_data import TranslatorBatches
-from train.translator_features import FeatureDistance
-from train.translator_losses import term_counts, term_sums, term_weights
-from train.translator_presets import TRANSLATOR_PRESETS
-from train.translator_step import translator_step
-from train.translator_validation import mean_measures, translate_rows
+from train.translator.build import build_translator
+from train.translator.config import TranslatorConfig, TranslatorImages, TranslatorLoss, TranslatorModelConfig
+from train.translator.data import TranslatorBatches
+from train.translator.features import FeatureDistance
+from train.translator.losses import term_counts, term_sums, term_weights
+from train.translator.presets import TRANSLATOR_PRESETS
+from train.translator.step import translator_step
+from train.translator.validation import mean_measures, translate_rows
 
 TINY = TranslatorModelConfig(base_channels=8, max_channels=16, depth=2, norm_groups=4)
 ALL_TERMS = TranslatorLoss(absolute=1.0, gradient=0.5, gradient_scales=2, structure=0.2)

@@ -60,7 +60,7 @@ def inputs(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None,
 
 
 def main(folder: Path, rank: int, ranks: int) -> None:
-    from train.gathered_loss import gathered_pair_loss
+    from train.clip.gathered_loss import gathered_pair_loss
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=ranks)

@@ -69,7 +69,7 @@ def batch_of(rows: slice) -> dict[str, torch.Tensor]:
 
 def gradients(folder: Path, rank: int, ranks: int) -> None:
     """Gradients of every case, as the optimizer would see them."""
-    from train.contrastive_step import ContrastiveObjective, contrastive_step
+    from train.clip.step import ContrastiveObjective, contrastive_step
 
     kwargs = DistributedDataParallelKwargs(find_unused_parameters=False)
     accelerator = Accelerator(cpu=True, kwargs_handlers=[kwargs])

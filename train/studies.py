@@ -12,9 +12,9 @@ from typing import Literal
 from evaluation.captioning_facts import SHOWN
 from evaluation.pair_conditions import PairCondition
 
-from .captioner_config import CaptionerConfig
-from .captioner_presets import CAPTIONER_PRESETS
-from .clip_config import (
+from .captioner.config import CaptionerConfig
+from .captioner.presets import CAPTIONER_PRESETS
+from .clip.config import (
     AdapterConfig,
     AdapterKind,
     AugmentationConfig,
@@ -27,9 +27,9 @@ from .clip_config import (
     Pair,
     TextConfig,
 )
-from .clip_presets import DEBUG_CLIP
-from .translator_config import TranslatorConfig
-from .translator_presets import TRANSLATOR_PRESETS
+from .clip.presets import DEBUG_CLIP
+from .translator.config import TranslatorConfig
+from .translator.presets import TRANSLATOR_PRESETS
 
 RGB_TEXT: tuple[Pair, ...] = ("rgb_text",)
 DUAL_TEXT: tuple[Pair, ...] = ("rgb_text", "infrared_text")

@@ -20,10 +20,10 @@ from evaluation.seed_interval import MOST_SEEDS, key, seed_differences, summariz
 from evaluation.translation import TranslationRun, evaluate_translation
 
 from . import train_captioner, train_clip, train_translator
-from .captioner_config import CaptionerConfig
-from .clip_config import ClipConfig
+from .captioner.config import CaptionerConfig
+from .clip.config import ClipConfig
 from .studies import STUDIES, Arm, Exam, Place, Study
-from .translator_config import TranslatorConfig
+from .translator.config import TranslatorConfig
 
 # Rows that `captions` captions in each of three ways.
 CAPTIONED = 200

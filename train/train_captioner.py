@@ -11,15 +11,15 @@ import tyro
 from accelerate import Accelerator
 from torch import nn
 
-from .captioner_adapter import save_captioner
-from .captioner_build import build_captioner
-from .captioner_config import CaptionerConfig
-from .captioner_data import CaptionerBatches
-from .captioner_presets import CAPTIONER_PRESETS
-from .captioning_step import captioning_step
-from .loader import open_rows
-from .loop import fit
-from .validation import answer_loss
+from .captioner.adapter import save_captioner
+from .captioner.build import build_captioner
+from .captioner.config import CaptionerConfig
+from .captioner.data import CaptionerBatches
+from .captioner.presets import CAPTIONER_PRESETS
+from .captioner.step import captioning_step
+from .captioner.validation import answer_loss
+from .data.loader import open_rows
+from .engine.loop import fit
 
 
 def main(argv: Sequence[str] | None = None) -> None:

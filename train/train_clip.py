@@ -18,16 +18,16 @@ from torch import nn
 from modeling_rsclip import RSCLIPModel
 from processing import RSCLIPProcessor
 
-from .adapters import AdaptedClip
-from .clip_build import build_clip
-from .clip_config import ClipConfig, ClipModelConfig
-from .clip_data import ClipBatches
-from .clip_presets import CLIP_PRESETS
-from .clip_rows import check_rows, load_clip_rows
-from .contrastive_step import ContrastiveObjective, contrastive_step
-from .freezing import check_trainable, count_parameters, freeze_parts, freeze_unreached
-from .loop import fit
-from .validation import RETRIEVAL
+from .clip.adapters import AdaptedClip
+from .clip.build import build_clip
+from .clip.config import ClipConfig, ClipModelConfig
+from .clip.data import ClipBatches
+from .clip.freezing import check_trainable, count_parameters, freeze_parts, freeze_unreached
+from .clip.presets import CLIP_PRESETS
+from .clip.rows import check_rows, load_clip_rows
+from .clip.step import ContrastiveObjective, contrastive_step
+from .clip.validation import RETRIEVAL
+from .engine.loop import fit
 
 
 def main(argv: Sequence[str] | None = None) -> None:

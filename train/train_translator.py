@@ -10,14 +10,14 @@ from typing import Any
 import tyro
 from datasets import Dataset
 
-from .loop import fit
-from .translator_build import build_translator
-from .translator_config import TranslatorConfig, TranslatorModelConfig
-from .translator_data import TranslatorBatches
-from .translator_features import FeatureDistance
-from .translator_presets import TRANSLATOR_PRESETS
-from .translator_step import translator_step
-from .translator_validation import CLOSENESS
+from .engine.loop import fit
+from .translator.build import build_translator
+from .translator.config import TranslatorConfig, TranslatorModelConfig
+from .translator.data import TranslatorBatches
+from .translator.features import FeatureDistance
+from .translator.presets import TRANSLATOR_PRESETS
+from .translator.step import translator_step
+from .translator.validation import CLOSENESS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
