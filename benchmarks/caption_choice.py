@@ -23,12 +23,12 @@ from tqdm import tqdm
 from dataset_scripts.stages.caption_candidates import Captioner, CaptionerSettings, clean_candidates
 from dataset_scripts.stages.clip_scorer import ClipScorerSettings
 from dataset_scripts.stages.machine_captions import MachineCaptionSettings, ScoredCaption, rank_and_choose
-from evaluation.caption_benchmark import references_of
-from evaluation.captioning import SCENE_PROMPT, names
-from evaluation.fusionrs_caption_score import rouge_l_f1
+from evaluation.captions.benchmark import references_of
+from evaluation.captions.fusionrs_score import rouge_l_f1
+from evaluation.captions.generation import SCENE_PROMPT, names
+from evaluation.intervals.seed_interval import MOST_SEEDS, seed_differences, summarize_seeds
 from evaluation.results import code_revision, dataset_record, weights_sha256
 from evaluation.rows import load_split
-from evaluation.seed_interval import MOST_SEEDS, seed_differences, summarize_seeds
 from evaluation.text_runs import listing_of
 
 from .record import provenance, write_record

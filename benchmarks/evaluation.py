@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from evaluation.cluster_bootstrap import Outcomes, differences, mean_score, with_intervals
+from evaluation.intervals.cluster_bootstrap import Outcomes, differences, mean_score, with_intervals
 
 from .process_memory import run_sampled
 from .record import provenance, write_record

@@ -15,7 +15,7 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
-from evaluation.retrieval import ranks_both_ways, ranks_of_first_positive
+from evaluation.retrieval.recall import ranks_both_ways, ranks_of_first_positive
 
 Array = NDArray[Any]
 Recalls = dict[str, float]

@@ -23,11 +23,11 @@ import torch
 import tyro
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
-from evaluation.localization_encoder import scene_maps, window_cosines
-from evaluation.localization_map import CellMaps, cell_maps, heat_levels
-from evaluation.localization_metrics import score_heat
-from evaluation.localization_scene import PictureScene
-from evaluation.localization_windows import Pixels, crop_for_encoder, windows_of
+from evaluation.localization.encoder import scene_maps, window_cosines
+from evaluation.localization.heat_map import CellMaps, cell_maps, heat_levels
+from evaluation.localization.metrics import score_heat
+from evaluation.localization.scene import PictureScene
+from evaluation.localization.windows import Pixels, crop_for_encoder, windows_of
 from modeling_rsclip import RSCLIPConfig, RSCLIPModel
 
 Floats = npt.NDArray[np.float64]

@@ -14,15 +14,15 @@ from typing import Any
 
 import tyro
 
-from .answering import AnswersRun, evaluate_answers
-from .localization_run import LocalizationRun, evaluate_localization
+from .localization.run import LocalizationRun, evaluate_localization
 from .report import ReportConfig, protocol_list, table, write_report
 from .run import RunConfig, run_benchmark
 from .score import ScoreConfig, score_bundle
 from .text_runs import CaptioningRun, TextAuditRun, VqaRun, run_texts
-from .translation import TranslationRun, evaluate_translation
-from .vqa_questions import HitUavQuestions, run_hit_uav_questions
-from .vqa_scene_questions import SceneQuestions, run_scene_questions
+from .translation.run import TranslationRun, evaluate_translation
+from .vqa.answering import AnswersRun, evaluate_answers
+from .vqa.questions import HitUavQuestions, run_hit_uav_questions
+from .vqa.scene_questions import SceneQuestions, run_scene_questions
 
 Command = Callable[..., Any]
 

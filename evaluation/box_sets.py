@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .class_names import ClassSet
+from .classification.class_names import ClassSet
 
 IGNORED = ("dontcare",)
 

@@ -14,14 +14,14 @@ from datasets import Dataset
 
 from .box_sets import read_box_set
 from .caption_sets import read_caption_set
-from .class_names import CLASS_SETS, PROMPT_SETS, class_text
-from .class_outcomes import SEPARATOR
+from .classification.class_names import CLASS_SETS, PROMPT_SETS, class_text
+from .classification.class_outcomes import SEPARATOR
 from .embedding import Bundle
 from .foreign_models import Clip, Floats, embed_images, embed_pairs, embed_texts
 from .image_folders import read_image_folder
 from .pair_conditions import PairCondition
-from .retrieval_fusionrs import NO_TEXT
-from .retrieval_rs import SKYSCRIPT_PREFIX
+from .retrieval.retrieval_fusionrs import NO_TEXT
+from .retrieval.retrieval_rs import SKYSCRIPT_PREFIX
 from .rows import is_built, load_split
 from .score import CONDITIONED, NEEDS_VALIDATION, RETRIEVAL_RS, ProtocolOptions
 

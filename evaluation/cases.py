@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .cluster_bootstrap import Outcomes
-from .exact_ranks import Ranks
-from .joint_interval import Doubles, joint_interval
-from .presence import average_precision
+from .classification.presence import average_precision
+from .intervals.cluster_bootstrap import Outcomes
+from .intervals.joint_interval import Doubles, joint_interval
 from .results import Metric
-from .retrieval import Keys
+from .retrieval.exact_ranks import Ranks
+from .retrieval.recall import Keys
 from .text_cases import drawn_values, from_arrays, to_arrays
 
 Array = npt.NDArray[Any]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .class_names import CLASS_SETS, ClassSet, class_text
+from .classification.class_names import CLASS_SETS, ClassSet, class_text
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from .bundles import Data, bundles_of
-from .caption_benchmark import CaptionsRun, evaluate_captions
+from .captions.benchmark import CaptionsRun, evaluate_captions
 from .cases import Outcome
 from .foreign_models import load_clip
 from .results import Metric, check_file_name, dataset_record

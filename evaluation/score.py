@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from . import class_outcomes, retrieval_outcomes
 from .cases import Outcome
-from .class_names import PROMPT_SETS, PromptOrder
+from .classification import class_outcomes
+from .classification.class_names import PROMPT_SETS, PromptOrder
 from .embedding import Bundle, load_bundle
 from .pair_conditions import PairCondition
 from .protocols import protocol_named
 from .report_figures import confusion_figure, results_figure, short
 from .results import file_sha256, write_results
+from .retrieval import retrieval_outcomes
 
 ScoredProtocol = Literal[
     "retrieval-fusionrs",

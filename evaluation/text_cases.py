@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .bleu import ORDERS, bleu
-from .cluster_bootstrap import Doubles, Outcomes, Score, Statistic, ratio, resampled_sums
-from .meteor import BANERJEE_LAVIE_2005, meteor
-from .meteor_java import ENGLISH
+from .captions.bleu import ORDERS, bleu
+from .captions.meteor import BANERJEE_LAVIE_2005, meteor
+from .captions.meteor_java import ENGLISH
+from .intervals.cluster_bootstrap import Doubles, Outcomes, Score, Statistic, ratio, resampled_sums
 
 Array = npt.NDArray[Any]
 

@@ -12,15 +12,15 @@ from typing import Annotated
 
 import tyro
 
-from .caption_metrics import CaptionScoring, ScoredTexts, run_captioning
-from .caption_references import References, ReferenceSource, read_references
+from .captions.audit import TextAudit, run_text_audit
+from .captions.fusionrs_score import DRAWS, SEED
+from .captions.metrics import CaptionScoring, ScoredTexts, run_captioning
+from .captions.references import References, ReferenceSource, read_references
 from .cases import Cases, Outcome
-from .fusionrs_caption_score import DRAWS, SEED
 from .predictions import PredictionFile
 from .results import Metric, check_file_name, dataset_record, file_sha256
 from .score import plain, refuse_existing, write_files
-from .text_audit import TextAudit, run_text_audit
-from .vqa import VqaScoring, run_vqa
+from .vqa.outcomes import VqaScoring, run_vqa
 
 
 @dataclass(frozen=True, kw_only=True)

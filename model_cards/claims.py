@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evaluation.seed_interval import over_seeds, paired, scale
+from evaluation.intervals.seed_interval import over_seeds, paired, scale
 
 Expected = Literal["more", "no more", "as much"]
 Answer = Literal["holds", "open", "contradicted"]

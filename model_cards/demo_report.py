@@ -10,8 +10,8 @@ import numpy.typing as npt
 from datasets import Dataset
 
 from evaluation.embedding import load_bundle
-from evaluation.localization import heat_map
-from evaluation.retrieval_fusionrs import positives_of
+from evaluation.localization.single_scale import heat_map
+from evaluation.retrieval.retrieval_fusionrs import positives_of
 from evaluation.rows import load_split
 from modeling_rsclip import RSCLIPModel
 from processing import RSCLIPProcessor

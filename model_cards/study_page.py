@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 from matplotlib.figure import Figure
 
-from evaluation.seed_interval import key, scale, with_interval
+from evaluation.intervals.seed_interval import key, scale, with_interval
 
 from .claims import claims_table
 from .paper_claims import CLAIMS

@@ -11,19 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation.bleu import bleu_scores
-from evaluation.caption_metrics import CaptionScoring, run_captioning
-from evaluation.caption_references import ReferenceSource, read_references
-from evaluation.caption_tokens import caption_tokens
-from evaluation.cider import cider_rows
-from evaluation.cluster_bootstrap import Score, differences
-from evaluation.english_stem import english_stem
-from evaluation.fusionrs_caption_score import lexical_f1, rouge_l_f1
-from evaluation.meteor import align, meteor_exact_stem_score
-from evaluation.meteor_java import meteor_java_score
+from evaluation.captions.bleu import bleu_scores
+from evaluation.captions.cider import cider_rows
+from evaluation.captions.english_stem import english_stem
+from evaluation.captions.fusionrs_score import lexical_f1, rouge_l_f1
+from evaluation.captions.meteor import align, meteor_exact_stem_score
+from evaluation.captions.meteor_java import meteor_java_score
+from evaluation.captions.metrics import CaptionScoring, run_captioning
+from evaluation.captions.references import ReferenceSource, read_references
+from evaluation.captions.rouge import longest_common_subsequence, rouge_l
+from evaluation.captions.spice_java import spice_java_score
+from evaluation.captions.tokens import caption_tokens
+from evaluation.intervals.cluster_bootstrap import Score, differences
 from evaluation.predictions import PredictionFile
-from evaluation.rouge import longest_common_subsequence, rouge_l
-from evaluation.spice_java import spice_java_score
 
 CAPTIONS = [
     "Two white planes are parked near the terminal.",

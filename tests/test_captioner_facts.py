@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from simulated_dataset import build_simulated
 
-from evaluation import captioning_facts
-from evaluation.captioning import Caption, day_or_night
-from evaluation.captioning_facts import fact_metrics
+from evaluation.captions import facts
+from evaluation.captions.facts import fact_metrics
+from evaluation.captions.generation import Caption, day_or_night
 from evaluation.rows import load_split
-from evaluation.vqa_infrared_questions import BRIGHTNESS, STATE, balanced, infrared_questions
-from evaluation.vqa_scene_questions import TIME
+from evaluation.vqa.infrared_questions import BRIGHTNESS, STATE, balanced, infrared_questions
+from evaluation.vqa.scene_questions import TIME
 
 ROW: dict[str, Any] = {"id": "row-1", "class_name": "lake"}
 
@@ -107,7 +107,7 @@ class Oracle:
 
 def test_who_sees_scores_one_and_who_guesses_scores_half(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = load_split(str(data), "train")
-    monkeypatch.setattr(captioning_facts, "answer", Oracle(rows))
+    monkeypatch.setattr(facts, "answer", Oracle(rows))
     metrics = {metric.name: metric for metric in fact_metrics(None, None, rows)}  # type: ignore[arg-type]
     for kind in (TIME, BRIGHTNESS, STATE, "caption/time_of_day"):
         assert metrics[f"pair/{kind}"].value == 1

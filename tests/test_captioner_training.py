@@ -17,7 +17,7 @@ from processing_fixtures import make_scene, make_tokenizer
 from simulated_dataset import build_simulated
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from evaluation.captioning import INFRARED_PROMPT, SCENE_PROMPT, prompt
+from evaluation.captions.generation import INFRARED_PROMPT, SCENE_PROMPT, prompt
 from evaluation.rows import load_split
 from modeling_rsclip import RSCaptionerForConditionalGeneration, RSCLIPModel
 from modeling_rsclip.losses_rscaptioner import chunked_causal_loss

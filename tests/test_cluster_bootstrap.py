@@ -7,9 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.cluster_bootstrap import Outcomes, Score, differences, mean_score, ratio, resampled_sums, with_intervals
+from evaluation.intervals.cluster_bootstrap import (
+    Outcomes,
+    Score,
+    differences,
+    mean_score,
+    ratio,
+    resampled_sums,
+    with_intervals,
+)
 from evaluation.predictions import PredictionFile, read_predictions
-from evaluation.retrieval import mean_interval
+from evaluation.retrieval.recall import mean_interval
 
 
 def outcomes(values: np.ndarray, clusters: list[str] | None = None, name: str = "mean") -> Outcomes:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation import linear_probe, retrieval_fusionrs, transductive
 from evaluation.cases import Cases, Measured, load_cases, metric_of, paired_difference, share
+from evaluation.classification import linear_probe, transductive
 from evaluation.embedding import Bundle, load_bundle
 from evaluation.report_figures import confusion_figure, interval_figure
+from evaluation.retrieval import retrieval_fusionrs
 from evaluation.score import ProtocolOptions, score_protocol
 
 OPTIONS = ProtocolOptions()

@@ -5,8 +5,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from evaluation.captioning import Caption, day_or_night, facts, names
-from evaluation.localization import heat_map
+from evaluation.captions.generation import Caption, day_or_night, facts, names
+from evaluation.localization.single_scale import heat_map
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,21 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from evaluation import fusion_blend, pair_retrieval, presence, retrieval_rs, zero_shot
-from evaluation.anchored_ranks import NEVER, anchor, ranks_of_keys, ranks_of_pairs
-from evaluation.class_names import AID, CLASS_SETS, EUROSAT, PROMPT_SETS, RESISC45, RS5M_TEMPLATES, class_text
-from evaluation.joint_interval import joint_interval
+from evaluation.classification import presence, zero_shot
+from evaluation.classification.class_names import (
+    AID,
+    CLASS_SETS,
+    EUROSAT,
+    PROMPT_SETS,
+    RESISC45,
+    RS5M_TEMPLATES,
+    class_text,
+)
+from evaluation.intervals.joint_interval import joint_interval
 from evaluation.results import Metric
-from evaluation.retrieval import mean_interval, ranks_of_first_positive
+from evaluation.retrieval import fusion_blend, pair_retrieval, retrieval_rs
+from evaluation.retrieval.anchored_ranks import NEVER, anchor, ranks_of_keys, ranks_of_pairs
+from evaluation.retrieval.recall import mean_interval, ranks_of_first_positive
 
 
 def values(metrics: list[Metric]) -> dict[str, float]:

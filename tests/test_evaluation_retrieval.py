@@ -6,9 +6,9 @@ from math import comb
 import numpy as np
 import pytest
 
-from evaluation import retrieval_fusionrs
 from evaluation.embedding import Bundle, load_bundle
-from evaluation.retrieval import chance_recall, mean_interval, ranks_of_first_positive, recall_at
+from evaluation.retrieval import retrieval_fusionrs
+from evaluation.retrieval.recall import chance_recall, mean_interval, ranks_of_first_positive, recall_at
 from evaluation.score import ProtocolOptions, score_protocol
 
 

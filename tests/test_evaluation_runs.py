@@ -17,17 +17,17 @@ from simulated_dataset import build_simulated
 
 from dataset_scripts.stages.splits import SplitSettings
 from evaluation.__main__ import main, parse
-from evaluation.answering import AnswersRun, questions_of
-from evaluation.caption_benchmark import outcomes_of
-from evaluation.captioning import INFRARED_PROMPT, SCENE_PROMPT, Caption, answer
+from evaluation.captions.benchmark import outcomes_of
+from evaluation.captions.fusionrs_score import rouge_l_f1
+from evaluation.captions.generation import INFRARED_PROMPT, SCENE_PROMPT, Caption, answer
 from evaluation.cases import Cases, load_cases, paired_difference
-from evaluation.cluster_bootstrap import Outcomes, mean_score, with_intervals
-from evaluation.fusionrs_caption_score import rouge_l_f1
-from evaluation.localization_run import LocalizationRun, scene_set
+from evaluation.intervals.cluster_bootstrap import Outcomes, mean_score, with_intervals
+from evaluation.localization.run import LocalizationRun, scene_set
 from evaluation.protocols import PROTOCOLS, protocol_named
 from evaluation.results import SCHEMA_FILE, file_sha256
 from evaluation.rows import load_split
-from evaluation.vqa_questions import read_questions, write_questions
+from evaluation.vqa.answering import AnswersRun, questions_of
+from evaluation.vqa.questions import read_questions, write_questions
 from modeling_rsclip import RSCaptionerForConditionalGeneration
 from processing import RSCaptionerProcessor
 

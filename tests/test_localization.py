@@ -13,21 +13,21 @@ from PIL import Image
 from saved_clips import save_clip
 from transformers import CLIPModel, CLIPProcessor, SiglipModel, SiglipProcessor
 
-from evaluation.localization_benchmark import LocalizationConfig, read_queries, run_localization, summarise
-from evaluation.localization_encoder import ModelEncoder, scene_maps, window_cosines
-from evaluation.localization_figure import heat_figure, preview
-from evaluation.localization_map import cell_maps, heat_levels, median_filter_cells
-from evaluation.localization_metrics import (
+from evaluation.localization.benchmark import LocalizationConfig, read_queries, run_localization, summarise
+from evaluation.localization.encoder import ModelEncoder, scene_maps, window_cosines
+from evaluation.localization.figure import heat_figure, preview
+from evaluation.localization.heat_map import cell_maps, heat_levels, median_filter_cells
+from evaluation.localization.metrics import (
     LocalizationScore,
     attention_shift,
     discrete_attention,
     salient_area,
     score_heat,
 )
-from evaluation.localization_peaks import attention_centres, box_filter, component_centres, maximum_filter
-from evaluation.localization_regions import Circle, circle_of, region_mask
-from evaluation.localization_scene import GeoTiffScene, PictureScene, open_scene, write_heat_geotiff
-from evaluation.localization_windows import crop_for_encoder, through_jpeg, windows_of
+from evaluation.localization.peaks import attention_centres, box_filter, component_centres, maximum_filter
+from evaluation.localization.regions import Circle, circle_of, region_mask
+from evaluation.localization.scene import GeoTiffScene, PictureScene, open_scene, write_heat_geotiff
+from evaluation.localization.windows import crop_for_encoder, through_jpeg, windows_of
 from modeling_rsclip import RSCLIPModel
 from processing import RSCLIPProcessor
 

@@ -18,7 +18,7 @@ from served_models import INFRARED, save_served
 from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor, pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from evaluation.localization import heat_map
+from evaluation.localization.single_scale import heat_map
 from model_cards.classification_pipeline import PairClassificationPipeline
 from model_cards.localization_pipeline import SemanticLocalizationPipeline, heat_maps
 from model_cards.shipped_files import PIPELINE_FILES, PIPELINES

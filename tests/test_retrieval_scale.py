@@ -6,11 +6,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from evaluation import search_index
-from evaluation.anchored_ranks import ranks_of_keys, ranks_of_keys_both_ways, ranks_of_pairs
-from evaluation.exact_ranks import NEVER, exact_ranks, sorted_pairs
-from evaluation.retrieval import ranks_both_ways, ranks_of_first_positive
-from evaluation.search_index import build_index, recall_against_exact
+from evaluation.retrieval import search_index
+from evaluation.retrieval.anchored_ranks import ranks_of_keys, ranks_of_keys_both_ways, ranks_of_pairs
+from evaluation.retrieval.exact_ranks import NEVER, exact_ranks, sorted_pairs
+from evaluation.retrieval.recall import ranks_both_ways, ranks_of_first_positive
+from evaluation.retrieval.search_index import build_index, recall_against_exact
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from simulated_dataset import build_simulated
 
-from evaluation.seed_interval import over_seeds, paired
+from evaluation.intervals.seed_interval import over_seeds, paired
 from train import study, train_clip
 from train.captioner.config import CaptionerConfig
 from train.clip.presets import CLIP_PRESETS, DEBUG_CLIP

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.caption_references import ReferenceSource
-from evaluation.predictions import PredictionFile
-from evaluation.text_audit import (
+from evaluation.captions.audit import (
     TextAudit,
     claims_physics,
     names_colour,
@@ -15,6 +13,8 @@ from evaluation.text_audit import (
     refuses,
     run_text_audit,
 )
+from evaluation.captions.references import ReferenceSource
+from evaluation.predictions import PredictionFile
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from evaluation.__main__ import main
 from evaluation.cases import load_cases
 from evaluation.results import SCHEMA_FILE
 from evaluation.rows import load_split
-from evaluation.translation import TranslationRun, rows_to_show
-from evaluation.translation_metrics import psnr, ssim, ssim_map, valid_windows
-from evaluation.translation_pairs import fit_baselines
+from evaluation.translation.metrics import psnr, ssim, ssim_map, valid_windows
+from evaluation.translation.pairs import fit_baselines
+from evaluation.translation.run import TranslationRun, rows_to_show
 from modeling_rsclip import RSTranslatorConfig, RSTranslatorModel
 from processing import RSImageProcessor
 

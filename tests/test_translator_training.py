@@ -26,8 +26,8 @@ from dataset_scripts.stages.translate import TranslationInput, TranslatorSetting
 from dataset_scripts.stages.translate_unet import quantise
 from evaluation.__main__ import parse as parse_evaluation
 from evaluation.rows import load_split
-from evaluation.translation_metrics import psnr
-from evaluation.translation_pairs import read_pair
+from evaluation.translation.metrics import psnr
+from evaluation.translation.pairs import read_pair
 from modeling_rsclip import RSCLIPModel, RSTranslatorModel
 from processing import RSImageProcessor
 from train import train_translator

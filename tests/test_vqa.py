@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.predictions import PredictionFile
-from evaluation.vqa import VqaScoring, run_vqa, vqa_outcomes
-from evaluation.vqa_baselines import blind_answers, constant_answers, majority_answers
-from evaluation.vqa_questions import (
+from evaluation.vqa.baselines import blind_answers, constant_answers, majority_answers
+from evaluation.vqa.outcomes import VqaScoring, run_vqa, vqa_outcomes
+from evaluation.vqa.questions import (
     CLASSES,
     REGIONS,
     HitUavQuestions,
@@ -25,8 +25,8 @@ from evaluation.vqa_questions import (
     run_hit_uav_questions,
     write_questions,
 )
-from evaluation.vqa_scene_questions import SceneQuestions, run_scene_questions
-from evaluation.vqa_scoring import exact_match, is_right, parse, parse_as_published, token_f1
+from evaluation.vqa.scene_questions import SceneQuestions, run_scene_questions
+from evaluation.vqa.scoring import exact_match, is_right, parse, parse_as_published, token_f1
 
 CATEGORIES = [
     {"id": number, "name": name} for number, name in enumerate(["Person", "Car", "Bicycle", "OtherVehicle", "DontCare"])

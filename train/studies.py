@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from evaluation.captioning_facts import SHOWN
+from evaluation.captions.facts import SHOWN
 from evaluation.pair_conditions import PairCondition
 
 from .captioner.config import CaptionerConfig

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from evaluation.answering import AnswersRun, evaluate_answers
 from evaluation.bundles import Data
-from evaluation.captioning_facts import FactsConfig, evaluate_facts
+from evaluation.captions.facts import FactsConfig, evaluate_facts
+from evaluation.intervals.seed_interval import MOST_SEEDS, key, seed_differences, summarize_seeds, with_interval
 from evaluation.results import weights_sha256
 from evaluation.run import RunConfig, run_benchmark
-from evaluation.seed_interval import MOST_SEEDS, key, seed_differences, summarize_seeds, with_interval
-from evaluation.translation import TranslationRun, evaluate_translation
+from evaluation.translation.run import TranslationRun, evaluate_translation
+from evaluation.vqa.answering import AnswersRun, evaluate_answers
 
 from . import train_captioner, train_clip, train_translator
 from .captioner.config import CaptionerConfig

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from evaluation.captioning import BLOCKS, INFRARED_PROMPT, SCENE_PROMPT
+from evaluation.captions.generation import BLOCKS, INFRARED_PROMPT, SCENE_PROMPT
 from evaluation.predictions import json_lines
-from evaluation.vqa_infrared_questions import infrared_questions
-from evaluation.vqa_scene_questions import TIME, scene_questions
+from evaluation.vqa.infrared_questions import infrared_questions
+from evaluation.vqa.scene_questions import TIME, scene_questions
 from processing import RSCaptionerProcessor
 
 from ..clip.config import AugmentationConfig

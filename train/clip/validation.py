@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from datasets import Dataset
 
-from evaluation import retrieval_fusionrs
 from evaluation.bundles import row_bundle
 from evaluation.embedding import EMBEDDINGS, Bundle
 from evaluation.foreign_models import Clip
+from evaluation.retrieval import retrieval_fusionrs
 from modeling_rsclip import RSCLIPModel
 from processing import RSCLIPProcessor
 

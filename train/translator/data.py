@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from evaluation.translation_pairs import read_pair
+from evaluation.translation.pairs import read_pair
 from processing import RSImageProcessor
 
 from ..data.draw import draw

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from evaluation.translation_metrics import ssim_map, valid_windows
+from evaluation.translation.metrics import ssim_map, valid_windows
 
 from .config import TranslatorLoss
 

@@ -7,8 +7,8 @@ import numpy as np
 from datasets import Dataset
 from torch import nn
 
-from evaluation.translation_metrics import psnr, ssim
-from evaluation.translation_pairs import read_pair
+from evaluation.translation.metrics import psnr, ssim
+from evaluation.translation.pairs import read_pair
 
 from ..engine.validation import Measure
 

@@ -3,9 +3,9 @@
 import datasets
 import evaluate
 
-from evaluation.caption_metrics import caption_outcomes
-from evaluation.caption_references import References
-from evaluation.cluster_bootstrap import with_intervals
+from evaluation.captions.metrics import caption_outcomes
+from evaluation.captions.references import References
+from evaluation.intervals.cluster_bootstrap import with_intervals
 from evaluation.predictions import Predictions
 
 _CITATION = "See docs/evaluation-text.md for each metric and its source."
@@ -14,7 +14,7 @@ _INPUTS = "predictions: one caption a row. references: a list of captions a row,
 
 
 class CaptionScores(evaluate.Metric):
-    """Values only; intervals come from `evaluation.caption_metrics.run_captioning`."""
+    """Values only; intervals come from `evaluation.captions.metrics.run_captioning`."""
 
     def _info(self) -> evaluate.MetricInfo:
         features = {"predictions": datasets.Value("string"), "references": datasets.Sequence(datasets.Value("string"))}

@@ -1,0 +1,1 @@
+"""Zero-shot, presence and probe protocols, and the names of classes."""

@@ -1,0 +1,1 @@
+"""Confidence intervals: over clusters of cases, over directions together, over seeds."""

@@ -1,0 +1,1 @@
+"""Ranks, recalls and the retrieval protocols."""

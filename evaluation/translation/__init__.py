@@ -1,0 +1,1 @@
+"""Translated infrared held against measured infrared, pixel by pixel."""
