@@ -273,7 +273,7 @@ def gradient_of(weights: Any, features: Any, truth: Any, strength: float) -> Any
     return weights - ((cost * sign * missed)[:, None] * np.hstack([features, np.ones((n, 1))])).sum(axis=0)
 
 
-@pytest.mark.parametrize(("seed", "strength"), [(8, 1e4), (18, 1e4), (24, 10.0)])
+@pytest.mark.parametrize(("seed", "strength"), [(8, 1e4), (18, 1e4), (24, 10.0), (83, 1e4), (278, 1e4), (904, 1e4)])
 def test_embeddings_that_are_nearly_equal_have_a_minimum_too(seed: int, strength: float) -> None:
     """As of a model that has hardly been trained: the last steps gain less than the loss can resolve."""
     draws = np.random.default_rng(seed)

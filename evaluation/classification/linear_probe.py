@@ -46,7 +46,7 @@ def fit(features: Doubles, truth: Booleans, strength: float) -> Doubles:
         curvature = x.T @ ((cost * missed * (1 - missed))[:, None] * x) + np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient)
         decrease, length = float(gradient @ step), 1.0
-        if decrease <= np.finfo(np.float64).eps * value:  # what is left to gain is lost in rounding
+        if decrease <= len(truth) * np.finfo(np.float64).eps * value:  # less than the sum resolves
             return weights - step
         while (after := _objective(weights - length * step, x, sign, cost)) > value - 1e-4 * length * decrease:
             length /= 2
