@@ -43,9 +43,10 @@ CAPTIONER_PRESETS: dict[str, tuple[str, CaptionerConfig]] = {
             ),
             model=CaptionerModelConfig(feature_layer=-1, freeze_towers=False, size=LanguageModelSize(layers=2)),
             optim=OptimConfig(
-                steps=2000,
+                steps=1500,
                 batch_size=32,
-                learning_rate=1e-3,
+                optimizer="muon",
+                learning_rate=2e-3,
                 warmup_steps=30,
                 part_rates={"model.vision_tower": 0.3, "model.infrared_tower": 0.3},
             ),
