@@ -126,16 +126,18 @@ FUSIONRS = (
         says="A captioner of both images describes what the infrared shows (its own is shown one)",
         tests=tuple(
             _within(
-                "captioner",
-                "trained on all three",
+                study,
+                arm,
                 f"pair/{metric}",
                 f"{shown}/{metric}",
                 f"simulated: {words}, shown the pair over {shown.replace('rgb', 'RGB')} alone",
             )
-            for metric, words in (
-                ("infrared_captions/rouge_l", "ROUGE-L of infrared captions"),
-                ("time_right", "day or night is right"),
-                ("class_named", "class is named"),
+            for study, arm, metric, words in (
+                ("captioner", "trained on all three", "infrared_captions/rouge_l", "ROUGE-L of infrared captions"),
+                ("captioner", "trained on all three", "time_right", "day or night is right"),
+                ("captioner", "trained on all three", "class_named", "class is named"),
+                ("captioner-facts", "debug-facts", "time_of_day", "asked day or night, towers trained"),
+                ("captioner-facts", "debug-facts", "region_brightness", "asked bright or dark, towers trained"),
             )
             for shown in ("rgb", "infrared")
         ),
