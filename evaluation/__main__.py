@@ -14,6 +14,7 @@ from typing import Any
 
 import tyro
 
+from .captions.facts import FactsRun, evaluate_facts
 from .localization.run import LocalizationRun, evaluate_localization
 from .report import ReportConfig, protocol_list, table, write_report
 from .run import RunConfig, run_benchmark
@@ -50,6 +51,7 @@ OF_TWO_WORDS: dict[tuple[str, str], Command] = {
     ("run", "captioning"): CaptioningRun,
     ("run", "vqa"): VqaRun,
     ("run", "answers"): AnswersRun,
+    ("run", "caption-facts"): FactsRun,
     ("run", "text-audit"): TextAuditRun,
     ("run", "translation"): TranslationRun,
     ("questions", "hit-uav"): HitUavQuestions,
@@ -83,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(config.results)
         case AnswersRun():
             print(table(evaluate_answers(config)))
+            print(config.results)
+        case FactsRun():
+            print(table(evaluate_facts(config)))
             print(config.results)
         case TranslationRun():
             print(table(evaluate_translation(config)))

@@ -134,6 +134,20 @@ PROTOCOLS = (
         ),
     ),
     Protocol(
+        name="caption-facts",
+        source="this project",
+        says="A captioner answers balanced questions of what only infrared shows: day or night, bright or dark.",
+        arrays="a captioner and rows whose infrared captions say it (run only)",
+        headline=(
+            *(
+                f"{shown}/{kind}"
+                for kind in ("time_of_day", "region_brightness", "object_state", "caption/time_of_day")
+                for shown in ("rgb", "infrared", "pair")
+            ),
+            *("swapped/caption_changed", "swapped/time_followed"),
+        ),
+    ),
+    Protocol(
         name="captioning",
         source="COCO caption evaluation (arXiv 1504.00325), FusionRS caption benchmark",
         says="A file of captions against references: BLEU, METEOR, ROUGE-L, CIDEr, and the FusionRS scores.",

@@ -8,7 +8,7 @@ import pytest
 from simulated_dataset import build_simulated
 
 from evaluation.captions import facts
-from evaluation.captions.facts import fact_metrics
+from evaluation.captions.facts import FactsRun, ask_facts
 from evaluation.captions.generation import Caption, day_or_night
 from evaluation.rows import load_split
 from evaluation.vqa.infrared_questions import BRIGHTNESS, STATE, balanced, infrared_questions
@@ -108,7 +108,7 @@ class Oracle:
 def test_who_sees_scores_one_and_who_guesses_scores_half(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = load_split(str(data), "train")
     monkeypatch.setattr(facts, "answer", Oracle(rows))
-    metrics = {metric.name: metric for metric in fact_metrics(None, None, rows)}  # type: ignore[arg-type]
+    metrics = {metric.name: metric for metric in ask_facts(None, None, rows).metrics}  # type: ignore[arg-type]
     for kind in (TIME, BRIGHTNESS, STATE, "caption/time_of_day"):
         assert metrics[f"pair/{kind}"].value == 1
         assert metrics[f"infrared/{kind}"].value == 1
@@ -121,7 +121,13 @@ def test_who_sees_scores_one_and_who_guesses_scores_half(data: Path, monkeypatch
     assert day_or_night("In this night infrared image.") == "night"
 
 
+def test_no_rows_are_not_all_rows() -> None:
+    for wrong in ({"rows": 0}, {"rows": -3}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match="wanted at least 1 of each"):
+            FactsRun(model="m", output=Path("o"), **wrong)
+
+
 def test_rows_that_state_no_time_are_refused(data: Path) -> None:
     rows = load_split(str(data), "train").select(range(1))
     with pytest.raises(ValueError, match="no infrared caption of the 1 rows says day or night, or all say the same"):
-        fact_metrics(None, None, rows)  # type: ignore[arg-type]
+        ask_facts(None, None, rows)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from evaluation.bundles import Data
-from evaluation.captions.facts import FactsConfig, evaluate_facts
+from evaluation.captions.facts import FactsRun, evaluate_facts
 from evaluation.intervals.seed_interval import MOST_SEEDS, key, seed_differences, summarize_seeds, with_interval
 from evaluation.results import weights_sha256
 from evaluation.run import RunConfig, run_benchmark
@@ -207,7 +207,7 @@ def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result
     if not results.exists():
         place = config.folder(exam.place)
         if exam.benchmark == "caption-facts":
-            evaluate_facts(FactsConfig(model=model, data=place, split=exam.split, output=results))
+            evaluate_facts(FactsRun(model=str(model), data=place, split=exam.split, output=folder, name=name))
         elif exam.benchmark == "answers":
             evaluate_answers(AnswersRun(model=str(model), data=place, split=exam.split, output=folder, name=name))
         elif exam.benchmark == "translation":
@@ -216,11 +216,8 @@ def _asked(exam: Exam, model: Path, folder: Path, config: StudyConfig) -> Result
             evaluate_translation(replace(translation, fit_data=config.places.data))
         else:
             data = Data(data=place, split=exam.split, condition=exam.condition)
-            run_benchmark(
-                RunConfig(
-                    benchmark=exam.benchmark, model=str(model), data=data, rows=CAPTIONED, output=folder, name=name
-                )
-            )
+            run = RunConfig(benchmark=exam.benchmark, model=str(model), data=data, output=folder, name=name)
+            run_benchmark(replace(run, rows=CAPTIONED) if exam.benchmark == "captions" else run)
     found: dict[str, Any] = json.loads(results.read_text())
     condition = f":{exam.condition}" if exam.condition != "as_is" else ""
     wanted = (str(config.folder(exam.place)), exam.split, weights_sha256(model), True)

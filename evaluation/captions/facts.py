@@ -1,6 +1,6 @@
-"""What a captioner reads from the infrared that the RGB cannot show, beside what it says when it sees RGB alone.
+"""Benchmark `caption-facts`: what a captioner reads from the infrared that the RGB cannot show.
 
-python -m evaluation.captions.facts --model runs/captioner/model --data fusionrs --output results/caption-facts.json
+python -m evaluation run caption-facts --model runs/captioner/model --data fusionrs --output results
 
 Questions are balanced: of each wording as many have one answer as the other, so that half is chance.
 """
@@ -10,79 +10,86 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from datasets import Dataset
 
 from modeling_rsclip import RSCaptionerForConditionalGeneration
 from processing import RSCaptionerProcessor
 
+from ..cases import Cases, Outcome
 from ..intervals.cluster_bootstrap import Outcomes, mean_score, with_intervals
-from ..results import Metric, dataset_record, weights_sha256, write_results
+from ..results import Metric, check_file_name, dataset_record, weights_sha256
 from ..rows import load_split
-from ..score import plain, refuse_existing
+from ..score import plain, refuse_existing, write_files
 from ..text_runs import listing_of
 from ..vqa.infrared_questions import balanced, infrared_questions
 from ..vqa.questions import Question
 from ..vqa.scene_questions import TIME
 from ..vqa.scoring import is_right, parse
 from .benchmark import references_of
-from .generation import INFRARED_PROMPT, Caption, answer, day_or_night
+from .generation import INFRARED_PROMPT, Caption, answer, day_or_night, load_captioner
 
 SHOWN = ("rgb", "infrared", "pair")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactsConfig:
-    """What to ask whom."""
+class FactsRun:
+    """Ask a captioner balanced questions of what the simulator renders in the infrared only."""
 
-    model: Path = Path("runs/captioner/model")
-    """Folder of the captioner."""
+    model: str
+    """Folder or Hub id of the captioner."""
     data: Path = Path("fusionrs")
     """Folder the dataset builder wrote."""
     split: str = "test"
     """Split to ask about."""
-    output: Path = Path("results/caption-facts.json")
-    """Results file."""
+    output: Path
+    """Folder of NAME.json, NAME.cases.npz and NAME.png."""
+    name: str = "caption-facts"
+    """NAME of the files."""
+    overwrite: bool = False
+    """Replace results of that name."""
     rows: int | None = None
     """Rows from the start of the split; all when not given."""
+    device: str = "cpu"
+    """Where the model runs, e.g. cuda."""
+    revision: str | None = None
+    """Git revision of a model on the Hub."""
     batch_size: int = 32
     """Questions that are answered together."""
-    overwrite: bool = False
-    """Replace the results file."""
+
+    def __post_init__(self) -> None:
+        check_file_name(self.name)
+        if self.batch_size < 1 or (self.rows is not None and self.rows < 1):
+            raise ValueError(f"batch_size is {self.batch_size} and rows {self.rows}, wanted at least 1 of each.")
+
+    @property
+    def results(self) -> Path:
+        """The results file."""
+        return self.output / f"{self.name}.json"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Asks, scores, prints and writes."""
-    config = tyro.cli(FactsConfig, args=argv, description=__doc__)
-    for metric in evaluate_facts(config):
-        print(f"{metric.name:45} {metric.value:6.1%} [{metric.low:.1%}, {metric.high:.1%}] n={metric.n}")
-
-
-def evaluate_facts(config: FactsConfig) -> list[Metric]:
-    """Asks, scores and writes."""
-    refuse_existing(config.output, config.overwrite)
+def evaluate_facts(config: FactsRun) -> list[Metric]:
+    """Asks, scores, writes; returns the metrics."""
+    refuse_existing(config.results, config.overwrite)
+    folder, captioner, processor = load_captioner(config.model, config.revision, config.device, "caption-facts")
     rows = load_split(str(config.data), config.split)
-    rows = rows.select(range(min(config.rows or len(rows), len(rows))))
-    model = RSCaptionerForConditionalGeneration.from_pretrained(config.model).eval()
-    processor = RSCaptionerProcessor.from_pretrained(config.model)
-    metrics = fact_metrics(model, processor, rows, config.batch_size)
-    listing = listing_of([references_of(rows, "infrared_captions")])
-    write_results(
-        config.output,
+    rows = rows.select(range(len(rows) if config.rows is None else min(config.rows, len(rows))))
+    outcome = ask_facts(captioner, processor, rows, config.batch_size)
+    write_files(
+        config.results,
+        outcome,
         benchmark="caption-facts",
         protocol="caption-facts",
-        metrics=metrics,
-        model={"id": str(config.model), "weights_sha256": weights_sha256(config.model)},
-        dataset=dataset_record(config.data, listing),
+        model={"id": config.model, "weights_sha256": weights_sha256(folder)},
+        dataset=dataset_record(config.data, listing_of([references_of(rows, "infrared_captions")])),
         config=plain(asdict(config)),
     )
-    return metrics
+    return outcome.metrics
 
 
-def fact_metrics(
+def ask_facts(
     model: RSCaptionerForConditionalGeneration, processor: RSCaptionerProcessor, rows: Dataset, batch_size: int = 32
-) -> list[Metric]:
-    """Every metric, by what the captioner was shown.
+) -> Outcome:
+    """Every metric, by what the captioner was shown, and what each question adds to it.
 
     `SHOWN/TYPE` is the share of right answers to balanced questions, `SHOWN/caption/time_of_day` that of greedy
     infrared captions that say the right one of day and night, of as many rows of one as of the other. `chance/TYPE` is
@@ -110,7 +117,8 @@ def fact_metrics(
         captions = answer(model, processor, timed, shown, [INFRARED_PROMPT] * len(timed), batch_size)
         outcomes.append(_said_times(list(times.values()), captions, f"{shown}/caption/time_of_day"))
     outcomes.append(_swapped(model, processor, timed, list(times.values()), captions, batch_size))
-    return [metric for found in outcomes for metric in with_intervals(found)] + _chance(asked)
+    metrics = [metric for found in outcomes for metric in with_intervals(found)] + _chance(asked)
+    return Outcome(metrics=metrics, cases=Cases(texts=tuple(outcomes)))
 
 
 def _texts_of(rows: Dataset) -> list[dict[str, Any]]:
@@ -167,7 +175,3 @@ def _chance(asked: Sequence[Question]) -> list[Metric]:
         share = sum(max(answers.values()) for answers in counts.values()) / len(here)
         found.append(Metric(name=f"chance/{kind}", value=share, low=share, high=share, n=len(here)))
     return found
-
-
-if __name__ == "__main__":
-    main()
