@@ -5,7 +5,7 @@ Shapes: N rows (images, pairs), D width, T texts: N, or any number where `image_
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -89,6 +89,27 @@ class Bundle:
         if self.text is None or len(self.text) == len(self.id):
             return self.id
         return numbered(self.caption_key)
+
+    def by_row(self) -> "Bundle":
+        """The same with text i of row i.
+
+        Raises:
+            ValueError: the texts are not one of each row.
+        """
+        texts = max(len(self.caption_key), len(self.image_id)) if self.text is None else len(self.text)
+        if len(self.image_id) == 0:
+            if texts not in (0, len(self.id)):
+                raise ValueError(f"the bundle holds {texts} texts for {len(self.id)} ids; wanted one text of each id.")
+            return self
+        places = {key: place for place, key in enumerate(self.image_id.tolist())}
+        if len(places) != texts or places.keys() != set(self.id.tolist()):
+            raise ValueError(
+                f"image_id names {len(places)} rows, for {texts} texts and {len(self.id)} ids; wanted one text of each."
+            )
+        order = np.array([places[key] for key in self.id.tolist()])
+        described = {name: array[order] for name in ("caption_key", "text_id") if len(array := getattr(self, name))}
+        text = None if self.text is None else self.text[order]
+        return replace(self, text=text, image_id=_none_given(), **described)
 
     def save(self, path: Path) -> None:
         """Writes the arrays that are given."""

@@ -4,10 +4,12 @@ python -m evaluation score retrieval-rs --bundle mine.npz --output results/retri
 """
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
 from .cases import Outcome
@@ -152,10 +154,13 @@ def score_protocol(
         raise ValueError(_split_message(protocol, "validation", validation is None))
     if (train is None) == (protocol == "linear-probe"):
         raise ValueError(_split_message(protocol, "train", train is None))
+    for split, others in (("validation", validation), ("train", train)):
+        if others is not None:
+            _refuse_shared(bundle, others, split)
     modality = options.modality_of(protocol)
     match protocol:
         case "retrieval-fusionrs":
-            return retrieval_outcomes.retrieval_fusionrs(bundle, tested)
+            return retrieval_outcomes.retrieval_fusionrs(bundle.by_row(), tested.by_row())
         case "retrieval-rs" | "retrieval-rs-dedup" | "retrieval-skyscript":
             wanted = options.captions_per_image or None
             return retrieval_outcomes.retrieval_rs_variant(protocol, bundle, tested, wanted)
@@ -173,7 +178,7 @@ def score_protocol(
             return retrieval_outcomes.pair(bundle, tested)
         case "fusion":
             assert validation is not None
-            return retrieval_outcomes.fusion(bundle, tested, validation)
+            return retrieval_outcomes.fusion(bundle.by_row(), tested.by_row(), validation.by_row())
     raise ValueError(f"{protocol!r} is no protocol; `python -m evaluation list` shows them.")
 
 
@@ -246,9 +251,12 @@ def write_files(
 
 
 def refuse_existing(output: Path, overwrite: bool) -> None:
-    """Before anything is computed: the name must end in .json, and be free unless it may be replaced."""
+    """Before anything is computed: the name must end in .json, be free unless it may be replaced, and be writable."""
     if output.suffix != ".json":
         raise ValueError(f"output is {output}, wanted a name that ends in .json.")
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"{output} cannot be written: {folder} is no folder, or not yours to write to.")
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output} exists. Choose another --output, or pass --overwrite.")
 
@@ -265,6 +273,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _refuse_shared(bundle: Bundle, others: Bundle, split: str) -> None:
+    """Refuses images that are tested and were fitted or chosen on. Ids alone may be counted anew in each split."""
+    _, here, there = np.intersect1d(bundle.id, others.id, return_indices=True)
+    for name in ("rgb", "infrared", "fused"):
+        one, other = getattr(bundle, name), getattr(others, name)
+        if one is None or other is None or one.shape[1] != other.shape[1]:
+            continue
+        same = here[np.isclose(one[here], other[there], rtol=1e-4, atol=1e-6).all(axis=1)]
+        if len(same):
+            raise ValueError(
+                f"{len(same)} tested images are in the {split} split too, such as {str(bundle.id[same[0]])!r}: id and "
+                f"embedding are equal. Name a {split} split without them."
+            )
 
 
 def _split_message(protocol: str, split: str, missing: bool) -> str:

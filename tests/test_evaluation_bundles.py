@@ -160,6 +160,56 @@ def test_what_was_not_embedded_is_wrong_and_stays_in_the_denominator() -> None:
         score_protocol("pair-retrieval", whole, OPTIONS, tested=part)
 
 
+def permuted(bundle: Bundle, seed: int = 3) -> Bundle:
+    """The same texts, with all that describes them, in another order."""
+    order = np.random.default_rng(seed).permutation(len(bundle.text))  # type: ignore[arg-type]
+    of = bundle.image_id if len(bundle.image_id) else bundle.id
+    return replace(bundle, text=bundle.text[order], caption_key=bundle.caption_key[order], image_id=of[order])  # type: ignore[index]
+
+
+def test_the_order_of_texts_changes_nothing_where_they_say_whose_they_are() -> None:
+    whole, chosen_on = rows(12), rows(12, seed=1)
+    wanted = values(score_protocol("retrieval-fusionrs", whole, OPTIONS).metrics)
+    assert values(score_protocol("retrieval-fusionrs", permuted(whole), OPTIONS).metrics) == pytest.approx(wanted)
+    found = score_protocol("retrieval-fusionrs", permuted(whole), OPTIONS, tested=whole)
+    assert values(found.metrics) == pytest.approx(wanted)
+    wanted = values(score_protocol("fusion", whole, OPTIONS, validation=chosen_on).metrics)
+    found = score_protocol("fusion", permuted(whole), OPTIONS, validation=permuted(chosen_on))
+    assert values(found.metrics) == pytest.approx(wanted)
+    twice = replace(whole, image_id=whole.id[[0, *range(11)]])
+    with pytest.raises(ValueError, match="image_id names 11 rows, for 12 texts and 12 ids; wanted one text of each"):
+        score_protocol("retrieval-fusionrs", twice, OPTIONS)
+    prompts = replace(whole, text=whole.text[:4], caption_key=whole.caption_key[:4])  # type: ignore[index]
+    with pytest.raises(ValueError, match="holds 4 texts for 12 ids; wanted one text of each id"):
+        score_protocol("retrieval-fusionrs", prompts, OPTIONS)
+
+
+@pytest.mark.parametrize("protocol", ["retrieval-rs", "retrieval-rs-dedup", "retrieval-skyscript"])
+def test_captions_of_an_image_are_told_apart_by_their_keys(protocol: Any) -> None:
+    whole = captioned()
+    wanted = values(score_protocol(protocol, whole, OPTIONS).metrics)
+    assert values(score_protocol(protocol, permuted(whole), OPTIONS, tested=whole).metrics) == pytest.approx(wanted)
+    other = replace(whole, caption_key=np.char.add(whole.caption_key, "!"))
+    with pytest.raises(ValueError, match=r"captions hold 30 ids that the manifest lacks, such as '0\.jpg: text"):
+        score_protocol(protocol, other, OPTIONS, tested=whole)
+
+
+@pytest.mark.parametrize("way", ["image_to_text", "text_to_image"])
+def test_chance_stands_beside_every_mean_of_skyscript(way: str) -> None:
+    found = values(score_protocol("retrieval-skyscript", captioned(), OPTIONS).metrics)
+    assert found[f"chance/{way}/mean_recall"] == pytest.approx(
+        np.mean([found[f"chance/{way}/recall_at_{k}"] for k in (1, 5, 10)])
+    )
+
+
+def test_images_that_are_tested_may_not_be_fitted_or_chosen_on() -> None:
+    tested, other = rows(12), rows(12, seed=1)
+    score_protocol("fusion", tested, OPTIONS, validation=other)  # equal ids of other images: counted anew in each split
+    leaking = replace(other, rgb=np.concatenate([other.rgb[:9], tested.rgb[9:]]))  # type: ignore[index]
+    with pytest.raises(ValueError, match="3 tested images are in the validation split too, such as 'row 10'"):
+        score_protocol("fusion", tested, OPTIONS, validation=leaking)
+
+
 def captioned(seed: int = 0) -> Bundle:
     generator = np.random.default_rng(seed)
     keys = [f"text {index}" for index in range(30)]

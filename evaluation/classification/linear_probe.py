@@ -79,6 +79,11 @@ def probe(
         test: Unit embeddings.
         names: Class names.
     """
+    widths = {
+        name: part.shape[1] for name, part in (("train", train[0]), ("validation", validation[0]), ("test", test))
+    }
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"the embeddings of the splits have different widths: {widths}; all must be of one model.")
     both = np.concatenate([train[0], validation[0]]), np.concatenate([train[1], validation[1]])
     ones = np.ones((1, len(validation[0])), dtype=np.int64)
     present = np.ones(len(validation[0]), dtype=np.bool_)

@@ -93,16 +93,15 @@ def retrieval_rs_variant(variant: str, bundle: Bundle, tested: Bundle, captions_
             f"{variant}: the bundle holds {len(text)} texts, the test set {len(of)}; say which are missing with the "
             "array text_id in both."
         )
+    ids, embedded_ids = _caption_ids(bundle, tested)
     manifest = retrieval_rs.CaptionManifest(
         image_ids=tested.id,
-        caption_ids=tested.text_id if len(tested.text_id) else numbered(of),
+        caption_ids=ids,
         caption_image_ids=of,
         caption_keys=keys,
         captions_per_image=captions_per_image,
     )
-    embedded = retrieval_rs.CaptionEmbeddings(
-        image_ids=bundle.id, images=rgb, caption_ids=bundle.text_ids, captions=text
-    )
+    embedded = retrieval_rs.CaptionEmbeddings(image_ids=bundle.id, images=rgb, caption_ids=embedded_ids, captions=text)
     score = {
         "retrieval-rs": retrieval_rs.score,
         "retrieval-rs-dedup": retrieval_rs.score_dedup,
@@ -112,6 +111,18 @@ def retrieval_rs_variant(variant: str, bundle: Bundle, tested: Bundle, captions_
     cases = _caption_cases(manifest, embedded, variant)
     chance = _caption_chance(manifest, variant)
     return Outcome(metrics=metrics + chance, cases=cases)
+
+
+def _caption_ids(bundle: Bundle, tested: Bundle) -> tuple[Array, Array]:
+    """What tells captions apart, in the test set and in the bundle: ids, or image and text, or image and order."""
+    has_ids = len(tested.text_id) or len(bundle.text_id)
+    if bundle is tested or has_ids or len(bundle.image_id) == 0 or len(bundle.caption_key) == 0:
+        return tested.text_id if len(tested.text_id) else numbered(tested.image_id), bundle.text_ids
+    ids, embedded = (
+        numbered(np.array([f"{of}: {text}" for of, text in zip(one.image_id, one.caption_key, strict=True)]))
+        for one in (tested, bundle)
+    )
+    return ids, embedded
 
 
 def _caption_cases(
@@ -178,6 +189,9 @@ def _caption_chance(manifest: retrieval_rs.CaptionManifest, variant: str) -> lis
     metrics = [_chance(f"image_to_text/recall_at_{k}", of_image, len(kept), k) for k in RECALLS]
     metrics += [_chance(f"text_to_image/recall_at_{k}", of_text, len(manifest.image_ids), k) for k in RECALLS]
     if variant == "retrieval-skyscript":
+        for way, n in (("image_to_text", len(manifest.image_ids)), ("text_to_image", len(kept))):
+            of_way = [metric.value for metric in metrics if metric.name.startswith(f"chance/{way}/")]
+            metrics.append(_exact(f"{way}/mean_recall", float(np.mean(of_way)), n))
         return metrics
     return [*metrics, _exact("mean_recall", float(np.mean([m.value for m in metrics])), len(manifest.image_ids))]
 
