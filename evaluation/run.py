@@ -3,7 +3,7 @@
 python -m evaluation run retrieval-fusionrs --model runs/clip/model --data fusionrs --output results
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -41,12 +41,30 @@ class ModelOptions:
             raise ValueError(f"batch_size is {self.batch_size}, wanted at least 1.")
 
 
+# Options that a benchmark reads, beside where its data and model are.
+READ: dict[Benchmark, tuple[str, ...]] = {
+    "retrieval-fusionrs": ("split", "condition"),
+    "retrieval-rs": ("split", "images", "captions_per_image"),
+    "retrieval-rs-dedup": ("split", "images", "captions_per_image"),
+    "retrieval-skyscript": ("split", "images", "captions_per_image"),
+    "zero-shot": ("classes", "prompts", "modality"),
+    "zero-shot-transductive": ("classes", "prompts", "modality"),
+    "zero-shot-infrared": ("split", "prompts", "modality"),
+    "presence": ("split", "prompts", "modality"),
+    "linear-probe": ("split", "validation_split", "train_split", "modality"),
+    "pair-retrieval": ("split", "pair_folders", "condition"),
+    "fusion": ("split", "validation_split"),
+    "captions": ("split", "rows"),
+}
+ROWS = 100
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Evaluate a model on a benchmark.
 
-    localization, captioning, vqa, answers, text-audit and translation have options of their own: `run localization
-    --help`, and so on.
+    localization, captioning, vqa, answers, caption-facts, text-audit and translation have options of their own:
+    `run localization --help`, and so on.
     """
 
     benchmark: tyro.conf.Positional[Benchmark]
@@ -59,7 +77,7 @@ class RunConfig:
     """NAME of the files; the benchmark when not given."""
     overwrite: bool = False
     """Replace results of that name."""
-    rows: int = 100
+    rows: int = ROWS
     """Rows that `captions` captions, from the start of the split."""
     data: Annotated[Data, tyro.conf.arg(name="")] = field(default_factory=Data)
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
@@ -80,8 +98,8 @@ def run_benchmark(config: RunConfig) -> list[Metric]:
     """Embeds or captions, scores, writes; returns the metrics."""
     refuse_existing(config.results, config.overwrite)
     loading = config.loading
+    refuse_unread(config)
     if config.benchmark == "captions":
-        refuse_unread(config)
         return evaluate_captions(
             config.results,
             CaptionsRun(
@@ -99,13 +117,20 @@ def run_benchmark(config: RunConfig) -> list[Metric]:
 
 
 def refuse_unread(config: RunConfig) -> None:
-    """A captioner's folder says all of it; an option that nothing reads would be a wrong belief."""
-    asked = {**asdict(config.loading), **asdict(config.options)}
+    """An option that a benchmark does not read would be a wrong belief of who gave it, and stand in the results."""
+    read = {"data", "revision", "device", "batch_size", *READ[config.benchmark]}
+    if config.benchmark != "captions":  # a captioner's folder says how it is opened
+        read |= {"activation", "tokenizer", "image_size"}
     given = [
-        name for name in ("activation", "tokenizer", "image_size", "prompts", "modality") if asked[name] is not None
+        entry.name
+        for part in (config.data, config.loading, config.options)
+        for entry in fields(part)
+        if entry.name not in read and getattr(part, entry.name) != entry.default
     ]
+    if config.rows != ROWS and "rows" not in read:
+        given.append("rows")
     if given:
-        raise ValueError(f"captions reads no {', '.join(given)}; leave --{given[0].replace('_', '-')} out.")
+        raise ValueError(f"{config.benchmark} reads no {', '.join(given)}; leave --{given[0].replace('_', '-')} out.")
 
 
 def run_scored(config: RunConfig, protocol: ScoredProtocol) -> Outcome:

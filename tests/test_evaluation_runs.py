@@ -33,7 +33,7 @@ from processing import RSCaptionerProcessor
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs" / name for name in ("evaluation.md", "evaluation-localization.md", "evaluation-text.md")]
-UNSCORED = ["localization", "captions", "captioning", "vqa", "text-audit"]
+UNSCORED = ["localization", "captions", "caption-facts", "captioning", "vqa", "text-audit"]
 
 
 def write_scenes(folder: Path) -> None:
@@ -94,6 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = root / "results"
     command("run", "localization", model=root / "model", data=root / "scenes", output=results)
     command("run", "captions", model=root / "captioner", data=root / "fusionrs", rows=6, output=results)
+    command("run", "caption-facts", model=root / "captioner", data=root / "fusionrs", rows=12, output=results)
     write_thermal(root / "thermal")
     for name in ("fusionrs", "thermal"):
         options = {"model": root / "captioner", "data": root / name, "output": results, "name": f"vqa-of-{name}"}
@@ -132,7 +133,7 @@ def test_every_run_writes_a_result_of_the_schema_with_a_figure_and_cases(world: 
         with Image.open(path.with_suffix(".png")) as picture:
             assert min(picture.size) > 250
         cases = load_cases(path.with_suffix(".cases.npz"))
-        for name in names:
+        for name in (name for name in names if not name.startswith("chance/")):
             assert paired_difference(cases, cases, name).value == 0
 
 
@@ -286,6 +287,19 @@ def test_the_difference_of_texts_pairs_rows_by_key_whatever_their_order(tmp_path
             ValueError,
             "captions reads no activation; leave --act",
         ),
+        (
+            "run captions --model m --output o --condition no_rgb",
+            ValueError,
+            "captions reads no condition; leave --con",
+        ),
+        ("run zero-shot --model m --output o --split val", ValueError, "zero-shot reads no split; leave --split out"),
+        ("run zero-shot --model m --output o --rows 3", ValueError, "zero-shot reads no rows; leave --rows out"),
+        (
+            "run retrieval-fusionrs --model m --output o --prompts rs5m --classes aid --captions-per-image 1",
+            ValueError,
+            "retrieval-fusionrs reads no classes, prompts, captions_per_image; leave --classes out",
+        ),
+        ("run zero-shot --model m --output file/o", ValueError, "cannot be written: .*file is no folder, or not yours"),
         ("questions scenes --data absent --output o.jsonl", FileNotFoundError, r"absent has no shards test-\*"),
     ],
 )
@@ -293,6 +307,7 @@ def test_what_cannot_be_is_refused(
     words: str, error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("file").touch()
     with pytest.raises(error, match=message):
         main(words.split())
 
