@@ -2,11 +2,14 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -191,6 +194,13 @@ def test_what_cannot_be_scored_is_refused_by_name(world: Path, tmp_path: Path) -
     (tmp_path / "other" / "config.json").write_text('{"model_type": "rsclip"}')
     with pytest.raises(ValueError, match="is a 'rsclip' model; translation needs an 'rstranslator'"):
         main(arguments(world, model=tmp_path / "other", output=tmp_path))
+    shutil.copytree(world / "fusionrs", tmp_path / "grey")
+    [shard] = (tmp_path / "grey" / "data").glob("test-*.parquet")
+    rows = pq.read_table(shard)
+    origins = pa.array(["luminance"] * len(rows))
+    pq.write_table(rows.set_column(rows.column_names.index("infrared_origin"), "infrared_origin", origins), shard)
+    with pytest.raises(ValueError, match=r"of .*grey holds infrared of origin luminance, which was made from the RGB"):
+        main(arguments(world, data=tmp_path / "grey", output=tmp_path))
     with pytest.raises(ValueError, match="name is 'a/b', wanted a file name"):
         TranslationRun(model="m", data=tmp_path, output=tmp_path, name="a/b")
     with pytest.raises(ValueError, match="shown_rows is 0, draws 1000; both must be at least 1"):

@@ -29,6 +29,8 @@ from .pairs import Baselines, fit_baselines, read_pair
 
 METRICS = {"psnr": psnr, "ssim": ssim}
 OURS = "translated"
+# Origins of infrared that is no function of the RGB.
+MEASURED = ("sensor", "simulated")
 
 Pair = dict[str, torch.Tensor]
 
@@ -83,6 +85,8 @@ def evaluate_translation(config: TranslationRun) -> list[Metric]:
     rows = load_split(str(config.data), config.split)
     _check_band(rows, model.config.infrared_band, config)
     fit_rows = load_split(str(config.fit_data or config.data), config.fit_split)
+    _refuse_made(rows, config.data, config.split)
+    _refuse_made(fit_rows, config.fit_data or config.data, config.fit_split)
     baselines = fit_baselines(read_pair(row, processor) for row in fit_rows)
     outcomes = score_rows(rows, answers_of(rows, model.to(config.device), processor, baselines))
     metrics = [*with_intervals(outcomes, config.draws, config.seed), *_gains(outcomes, config.draws, config.seed)]
@@ -174,6 +178,16 @@ def _check_band(rows: Dataset, band: str | None, config: TranslationRun) -> None
         raise ValueError(
             f"split {config.split!r} of {config.data} shows the bands {', '.join(found)}, and {config.model} imitates "
             f"{band}; score it on pairs of that band."
+        )
+
+
+def _refuse_made(rows: Dataset, data: Path, split: str) -> None:
+    """A translation is held against what a sensor, or the simulator, showed: never against a translation, or grey."""
+    made = sorted({origin for origin in rows["infrared_origin"] if origin not in MEASURED})
+    if made:
+        raise ValueError(
+            f"split {split!r} of {data} holds infrared of origin {', '.join(made)}, which was made from the RGB; name "
+            f"pairs whose infrared_origin is {' or '.join(MEASURED)}."
         )
 
 
