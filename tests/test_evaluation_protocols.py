@@ -97,6 +97,11 @@ def test_the_joint_interval_of_one_direction_is_the_interval_of_a_mean() -> None
     assert joint_interval([(hits, np.ones(137))]) == pytest.approx(mean_interval(hits), abs=1e-12)
 
 
+def test_one_case_says_nothing_of_others() -> None:
+    assert mean_interval(np.ones(1)) == (0, 1)
+    assert joint_interval([(np.ones(1), np.ones(1)), (np.zeros(1), np.ones(1))]) == (0, 1)
+
+
 def test_a_joint_interval_knows_that_directions_move_together() -> None:
     hits = np.repeat([1.0, 0.0], 200)
     ones = np.ones(400)

@@ -12,7 +12,7 @@ CHUNK = 50
 
 
 def joint_interval(parts: list[tuple[Doubles, Doubles]], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of several ratios over the same cases.
+    """95 % bootstrap interval of the mean of several shares over the same cases; of one case all from 0 to 1.
 
     With one part whose counts are 1 this is `mean_interval`, draw for draw.
 
@@ -22,6 +22,8 @@ def joint_interval(parts: list[tuple[Doubles, Doubles]], draws: int = 1000, seed
         seed: Seed of the samples.
     """
     cases = len(parts[0][0])
+    if cases < 2:
+        return 0.0, 1.0
     generator, values = np.random.default_rng(seed), []
     for start in range(0, draws, CHUNK):
         sample = generator.integers(cases, size=(min(CHUNK, draws - start), cases))

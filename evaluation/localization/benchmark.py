@@ -140,7 +140,7 @@ def summarise(images: list[str], scores: list[LocalizationScore]) -> list[Metric
     metrics = []
     for name, values in _by_metric(scores).items():
         sums = np.bincount(scene, values).astype(np.float64)
-        low, high = joint_interval([(sums, counts)]) if len(counts) > 1 else (0.0, 1.0)
+        low, high = joint_interval([(sums, counts)])
         metrics.append(Metric(name=name, value=float(values.mean()), low=low, high=high, n=len(values)))
     return metrics
 

@@ -76,7 +76,9 @@ def recall_at(ranks: Ranks, k: int) -> float:
 
 
 def mean_interval(values: npt.NDArray[np.float64], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean over cases."""
+    """95 % bootstrap interval of a share over cases; of one case, which says nothing, all from 0 to 1."""
+    if len(values) < 2:
+        return 0.0, 1.0
     generator, means = np.random.default_rng(seed), []
     for start in range(0, draws, DRAWS_AT_ONCE):
         sample = generator.integers(len(values), size=(min(DRAWS_AT_ONCE, draws - start), len(values)))
