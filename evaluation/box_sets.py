@@ -1,11 +1,11 @@
 """Images with boxes in COCO's form, HIT-UAV: which classes each image shows."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .classification.class_names import ClassSet
+from .predictions import read_json
 
 IGNORED = ("dontcare",)
 
@@ -25,17 +25,24 @@ def read_box_set(file: Path, images: Path, classes: ClassSet) -> BoxSet:
     HIT-UAV spells two keys in its own way (`annotation`, `filename`); COCO's spelling is read too.
 
     Raises:
-        ValueError: The file has another form, names a class that is not in the set, or boxes of an unknown image.
+        ValueError: The file has another form or no images, names a class that is not in the set, or boxes of an
+            unknown image.
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is no file; wanted boxes in COCO's form.")
-    record = json.loads(file.read_text(encoding="utf-8"))
+    record = read_json(file)
+    if not isinstance(record, dict):
+        raise ValueError(f"{file} holds a {type(record).__name__}, wanted an object in COCO's form.")
     boxes = _first(record, ("annotations", "annotation"), str(file))
+    if not _first(record, ("images",), str(file)):
+        raise ValueError(f"{file} lists no images; wanted at least one. Is it of another split?")
     names: dict[int, str | None] = {}
     for category in _first(record, ("categories",), str(file)):
         ignored = category["name"].replace(" ", "").lower() in IGNORED
-        names[category["id"]] = None if ignored else classes.names[classes.index_of(category["name"])]
-    found: dict[int, set[str]] = {image["id"]: set() for image in _first(record, ("images",), str(file))}
+        names[category["id"]] = (
+            None if ignored else classes.names[classes.index_of(category["name"], f"{file}: category")]
+        )
+    found: dict[int, set[str]] = {image["id"]: set() for image in record["images"]}
     for box in boxes:
         if box["image_id"] not in found or box["category_id"] not in names:
             raise ValueError(

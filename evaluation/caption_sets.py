@@ -1,9 +1,10 @@
 """Sets of captioned images, RSICD and RSITMD: Karpathy's JSON, or JSON lines of `image`, `captions`."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .predictions import json_lines, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ def read_caption_set(file: Path, images: Path | None, split: str) -> CaptionSet:
 
 
 def _karpathy(file: Path, split: str) -> list[tuple[str, list[str]]]:
-    record = _load(file.read_text(encoding="utf-8"), str(file))
+    record = read_json(file)
     if not isinstance(record, dict) or not isinstance(record.get("images"), list):
         raise ValueError(f"{file} has no list 'images'; wanted Karpathy's form.")
     rows, splits = [], set()
@@ -56,21 +57,13 @@ def _karpathy(file: Path, split: str) -> list[tuple[str, list[str]]]:
 
 def _json_lines(file: Path) -> list[tuple[str, list[str]]]:
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        place = f"{file}:{number}"
-        record = _load(line, place)
+    for number, record in json_lines(file):
+        place = f"{file}, line {number}"
         captions = _field(record, "captions", list, place)
         rows.append((_field(record, "image", str, place), _texts(captions, place)))
     if not rows:
         raise ValueError(f"{file} is empty.")
     return rows
-
-
-def _load(text: str, place: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{place} is no JSON: {error}.") from error
 
 
 def _field(record: Any, name: str, kind: type, place: str) -> Any:

@@ -5,12 +5,15 @@ Shapes: P ratios whose mean a metric is, C cases (images, pairs, texts), K class
 
 import json
 import re
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from .classification.presence import average_precision
 from .intervals.cluster_bootstrap import Outcomes
@@ -25,6 +28,8 @@ Part = tuple[Doubles, Doubles]
 
 DRAWS = 1000
 CHUNK = 50
+# What NumPy raises where a file is no archive, or a damaged one, or one of other arrays.
+UNREADABLE = (BadZipFile, EOFError, KeyError, TypeError, ValueError, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +91,19 @@ class Outcome:
 
 
 def load_cases(path: Path) -> Cases:
-    """Reads what `Cases.save` wrote."""
-    with np.load(path) as arrays:
-        measured = []
-        for name, group in json.loads(str(arrays["groups"])).items():
-            sums, counts = (arrays[f"{kind}/{name}"].astype(np.float64) for kind in ("sums", "counts"))
-            measured.append(Measured(name=name, group=group, parts=list(zip(sums, counts, strict=True))))
-        groups = {name.removeprefix("ids/"): arrays[name] for name in arrays.files if name.startswith("ids/")}
-        ranking = None
-        if "ranking/ids" in arrays.files:
-            fields = {name: arrays[f"ranking/{name}"] for name in ("ids", "scores", "truth", "present")}
-            ranking = Ranking(names=arrays["ranking/names"].tolist(), **fields)
-        numbers = sorted(int(name.split("/")[1]) for name in arrays.files if re.fullmatch(r"texts/\d+/rows", name))
-        texts = tuple(from_arrays(arrays, f"texts/{number}") for number in numbers)
-    return Cases(groups=groups, measured=measured, ranking=ranking, texts=texts)
+    """Reads what `Cases.save` wrote.
+
+    Raises:
+        ValueError: It is another file, or damaged.
+    """
+    try:
+        with np.load(path) as arrays:
+            return _from_arrays(arrays)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path} does not read as cases of a result ({error}). Make the result again with --overwrite, or remove "
+            "this file: the report then has no differences to it."
+        ) from error
 
 
 def hits(ranks: Ranks, k: int) -> Part:
@@ -144,6 +148,21 @@ def paired_difference(first: Cases, second: Cases, name: str) -> Metric | None:
     if pair[0] is not None and pair[1] is not None:
         return _text_difference(name, pair[0], pair[1])
     return None
+
+
+def _from_arrays(arrays: NpzFile) -> Cases:
+    measured = []
+    for name, group in json.loads(str(arrays["groups"])).items():
+        sums, counts = (arrays[f"{kind}/{name}"].astype(np.float64) for kind in ("sums", "counts"))
+        measured.append(Measured(name=name, group=group, parts=list(zip(sums, counts, strict=True))))
+    groups = {name.removeprefix("ids/"): arrays[name] for name in arrays.files if name.startswith("ids/")}
+    ranking = None
+    if "ranking/ids" in arrays.files:
+        fields = {name: arrays[f"ranking/{name}"] for name in ("ids", "scores", "truth", "present")}
+        ranking = Ranking(names=arrays["ranking/names"].tolist(), **fields)
+    numbers = sorted(int(name.split("/")[1]) for name in arrays.files if re.fullmatch(r"texts/\d+/rows", name))
+    texts = tuple(from_arrays(arrays, f"texts/{number}") for number in numbers)
+    return Cases(groups=groups, measured=measured, ranking=ranking, texts=texts)
 
 
 def _names(outcomes: Outcomes) -> set[str]:

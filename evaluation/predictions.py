@@ -81,14 +81,25 @@ def read_predictions(file: PredictionFile, expected: Sequence[str]) -> Predictio
     )
 
 
+def read_json(path: Path) -> Any:
+    """The value of a JSON file; one that is cut, empty or not in UTF-8 is a ValueError that names it."""
+    try:
+        return json.loads(path.read_bytes().decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON in UTF-8 ({error}). Write it again, or take it away.") from error
+
+
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON-lines file with their line numbers, from 1; empty lines are skipped."""
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:  # decoded line by line, so that an error knows its line
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
             try:
-                value = json.loads(line)
+                text = line.decode("utf-8")
+                if not text.strip():
+                    continue
+                value = json.loads(text)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}, line {number}: not UTF-8 ({error}). Save the file as UTF-8.") from error
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}, line {number}: not JSON ({error}).") from error
             if not isinstance(value, dict):

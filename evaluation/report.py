@@ -3,7 +3,6 @@
 python -m evaluation report results/a results/b --output report
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from typing import Any
 import tyro
 
 from .cases import load_cases, paired_difference
+from .predictions import read_json
 from .protocols import PROTOCOLS, protocol_named
-from .report_figures import formatted, interval_figure, readable
+from .report_figures import formatted, interval_figure, readable, short_names
 from .results import Metric, check_record
 from .score import cases_path
 
@@ -46,12 +46,25 @@ class Result:
         return {metric["name"]: metric for metric in self.record["metrics"]}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Results of one protocol on one test set, the metrics that are shown, and the differences to the first."""
+
+    members: list[Result]
+    names: list[str]
+    differences: list[tuple[str, int, Metric]]
+
+
 def write_report(config: ReportConfig) -> Path:
-    """Writes `report.md` and one figure per protocol and test set, and returns the path of the first."""
+    """Writes `report.md` and one figure per protocol and test set, and returns the path of the first.
+
+    Everything is read and compared before anything is written.
+    """
     results, skipped = find_results(config.results)
+    comparisons = [compared(members) for _, members in sorted(grouped(results).items())]
     parts = ["# Evaluation", ""]
-    for (protocol, listing), members in sorted(grouped(results).items()):
-        parts += _section(protocol, listing, members, config.output)
+    for comparison in comparisons:
+        parts += _section(comparison, config.output)
     if skipped:
         parts += [f"Not results, and left out: {', '.join(f'`{path.name}`' for path in skipped)}.", ""]
     config.output.mkdir(parents=True, exist_ok=True)
@@ -64,7 +77,7 @@ def find_results(places: Sequence[Path]) -> tuple[list[Result], list[Path]]:
     """Every results file of the places, in order, and the JSON files in the folders that are none.
 
     Raises:
-        ValueError: A file that was named is no result, or nothing was found.
+        ValueError: A file that was named is no result, a file is no JSON, or nothing was found.
     """
     results: list[Result] = []
     skipped: list[Path] = []
@@ -76,12 +89,15 @@ def find_results(places: Sequence[Path]) -> tuple[list[Result], list[Path]]:
             if path.resolve() in seen:
                 continue
             seen.add(path.resolve())
-            record = json.loads(path.read_text())
+            record = read_json(path)
             if place.is_dir() and not (isinstance(record, dict) and {"protocol", "metrics"} <= set(record)):
                 skipped.append(path)
                 continue
+            if not isinstance(record, dict):
+                raise ValueError(f"{path} is no results file: it holds a {type(record).__name__}, wanted an object.")
             try:
                 check_record(record)
+                protocol_named(record["protocol"])
             except ValueError as error:
                 raise ValueError(f"{path} is no results file: {error}") from error
             results.append(Result(path=path, record=record))
@@ -99,8 +115,19 @@ def grouped(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
     return groups
 
 
+def compared(members: list[Result]) -> Comparison:
+    """Which metrics of a group are shown, and their differences."""
+    found = list(dict.fromkeys(name for member in members for name in member.metrics))
+    names = protocol_named(members[0].record["protocol"]).shown(found)
+    return Comparison(members=members, names=names, differences=differences(members, names))
+
+
 def differences(members: Sequence[Result], names: Sequence[str]) -> list[tuple[str, int, Metric]]:
-    """Each other result minus the first, per metric whose cases both kept: name, index of the other, difference."""
+    """Each other result minus the first, per metric whose cases both kept: name, index of the other, difference.
+
+    Raises:
+        ValueError: Cases cannot be read, or two results of one test set kept those of other images or texts.
+    """
     found = []
     if not cases_path(members[0].path).is_file():
         return []
@@ -110,20 +137,30 @@ def differences(members: Sequence[Result], names: Sequence[str]) -> list[tuple[s
             continue
         other = load_cases(cases_path(member.path))
         for name in names:
-            difference = paired_difference(first, other, name)
+            try:
+                difference = paired_difference(first, other, name)
+            except ValueError as error:
+                pair = f"{cases_path(members[0].path)} and {cases_path(member.path)}"
+                raise ValueError(f"{pair} do not compare: {error} Report them apart, or make both again.") from error
             if difference is not None:
                 found.append((name, index, difference))
     return found
 
 
-def _section(protocol: str, listing: str, members: Sequence[Result], output: Path) -> list[str]:
+def _section(comparison: Comparison, output: Path) -> list[str]:
+    members, names = comparison.members, comparison.names
+    protocol, dataset = members[0].record["protocol"], members[0].record["dataset"]
+    data, listing = dataset["id"], dataset["listing_sha256"]
     about = protocol_named(protocol)
-    data = members[0].record["dataset"]["id"]
-    names = about.shown(list(dict.fromkeys(name for member in members for name in member.metrics)))
-    models = labels(members)
+    ids = [member.record["model"]["id"] for member in members]
+    models = [name.replace("|", "\\|") for name in labels(ids, members)]
     figure = re.sub(r"[^a-z0-9]+", "-", f"{protocol}-{listing[:8]}".lower()) + ".png"
     interval_figure(
-        output / figure, f"{protocol} on {Path(data).name}", names, models, [member.metrics for member in members]
+        output / figure,
+        f"{protocol} on {Path(data).name}",
+        names,
+        labels(short_names(ids), members),
+        [member.metrics for member in members],
     )
     lines = [f"## {protocol}", "", f"{about.says} Source: {about.source}. Test set: `{data}` (`{listing[:12]}`).", ""]
     lines += [f"![{protocol}]({figure})", ""]
@@ -134,23 +171,18 @@ def _section(protocol: str, listing: str, members: Sequence[Result], output: Pat
         cells = [_cell(name, member.metrics.get(name)) for member in members]
         lines.append("| " + " | ".join([readable(name), *([luck] if any(by_chance) else []), *cells]) + " |")
     lines.append("")
-    found = differences(members, names)
-    if found:
+    if comparison.differences:
         lines += [f"Difference to {models[0]}, the same cases resampled for both:", ""]
         lines += ["| metric | model | difference | 95 % interval |", "|---|---|--:|--:|"]
-        lines += [_difference_row(name, models[index], one) for name, index, one in found]
+        lines += [_difference_row(name, models[index], one) for name, index, one in comparison.differences]
         lines.append("")
     return lines
 
 
-def labels(members: Sequence[Result]) -> list[str]:
-    """What to call each model: its id, with the results file where two are called alike."""
-    ids = [member.record["model"]["id"] for member in members]
-    names = [
-        name if ids.count(name) == 1 else f"{name} ({member.path.parent.name}/{member.path.stem})"
-        for name, member in zip(ids, members, strict=True)
-    ]
-    return [name.replace("|", "\\|") for name in names]
+def labels(names: Sequence[str], members: Sequence[Result]) -> list[str]:
+    """What to call each model: its name, with the results file where two are called alike."""
+    files = short_names([str(member.path).removesuffix(".json") for member in members])
+    return [name if names.count(name) == 1 else f"{name} ({file})" for name, file in zip(names, files, strict=True)]
 
 
 def table(results: Sequence[Metric]) -> str:

@@ -1,5 +1,7 @@
 """Figures of results: intervals of several models beside chance, and confusion matrices."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GREY = "#8a8a8a"
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 SHOWN_CLASSES = 60
+# Inches: a figure's width, and of its legend what a letter, an entry around its letters and a row take.
+WIDTH = 8.6
+LETTER, ENTRY, ROW = 0.072, 0.6, 0.2
 
 # By the last part of a metric's name: what the literature prints as a number and not in percent.
 NUMBERS = frozenset(("rsu", "rda", "ras", "rmi", "cider", "cider_d", "words", "psnr", "ssim"))
@@ -57,12 +62,15 @@ def interval_figure(
         title: What was measured.
         names: Metrics from top to bottom; one that a model lacks has no point. Those without an upper end are left to
             the table, unless there are no others.
-        models: What to call each model.
+        models: What to call each model; longer than the figure is wide it goes on in a second line.
         metrics: Per model its metrics by name, with `value`, `low` and `high`; `chance/NAME` is chance.
     """
     names = [name for name in names if not _is(name, UNBOUNDED)] or names
     spread = 0.62 if len(models) > 1 else 0.0
-    figure = Figure(figsize=(8.6, 1.5 + len(names) * (0.34 + 0.13 * len(models))), layout="constrained")
+    models = [textwrap.fill(model, int((WIDTH - ENTRY) / LETTER)) for model in models]
+    columns, lines = _legend_shape(models)
+    height = 1.3 + ROW * lines + len(names) * (0.34 + 0.13 * len(models))
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     for row, name in enumerate(names):
         if row % 2:
@@ -71,6 +79,8 @@ def interval_figure(
         if chance is not None:
             axes.plot([chance, chance], [row - 0.42, row + 0.42], color=GREY, linewidth=2, zorder=1)
     for index, (model, entries) in enumerate(zip(models, metrics, strict=True)):
+        colour = COLOURS[index % len(COLOURS)]
+        marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]  # no colour has one marker twice
         rows = [row for row, name in enumerate(names) if name in entries]
         places = [row + (index / max(len(models) - 1, 1) - 0.5) * spread for row in rows]
         found = [entries[names[row]] for row in rows]
@@ -80,8 +90,8 @@ def interval_figure(
             values,
             places,
             xerr=[below, above],
-            fmt=MARKERS[index % len(MARKERS)],
-            color=COLOURS[index % len(COLOURS)],
+            fmt=marker,
+            color=colour,
             markersize=5.5,
             linewidth=1.8,
             capsize=2.5,
@@ -98,7 +108,7 @@ def interval_figure(
                 va="center",
                 textcoords="offset points",
                 fontsize=8,
-                color=COLOURS[index % len(COLOURS)],
+                color=colour,
             )
     if any(_chance(name, metrics) is not None for name in names):
         axes.plot([], [], color=GREY, linewidth=2, label="chance")
@@ -113,7 +123,7 @@ def interval_figure(
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     _save(figure, path)
 
 
@@ -153,6 +163,16 @@ def short(name: str) -> str:
     return "/".join(Path(name).parts[-2:])
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """`short` of each, with as many more parts as tell different ones apart."""
+    parts = [Path(name).parts for name in names]
+    for count in range(2, max(map(len, parts), default=0) + 1):
+        ends = [str(Path(*one[-count:])) for one in parts]
+        if len(set(ends)) == len(set(names)):
+            return ends
+    return list(names)
+
+
 def formatted(name: str, value: float, signed: bool = False) -> str:
     """A value as the literature prints it: a share in percent, anything else as a number."""
     sign = "+" if signed else ""
@@ -171,6 +191,14 @@ def _chance(name: str, metrics: Sequence[dict[str, Entry]]) -> float | None:
             if key in entries:
                 return float(entries[key]["value"])
     return None
+
+
+def _legend_shape(models: Sequence[str]) -> tuple[int, int]:
+    """Columns of a legend, at most three, such that the longest entry fits, and its lines with that of chance."""
+    longest = max(len(line) for model in models for line in model.split("\n"))
+    columns = max(1, min(3, int(WIDTH / (ENTRY + LETTER * longest))))
+    tallest = max(model.count("\n") + 1 for model in models)
+    return columns, tallest * math.ceil((len(models) + 1) / columns)
 
 
 def _save(figure: Figure, path: Path) -> None:

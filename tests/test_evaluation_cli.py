@@ -1,12 +1,14 @@
 """`python -m evaluation`: every benchmark from data to report on a tiny model, and what bad input is told."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
 import jsonschema
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from processing_fixtures import make_scene
 from saved_clips import save_clip
@@ -14,15 +16,22 @@ from simulated_dataset import build_simulated
 from transformers import AutoModel, AutoTokenizer
 
 from dataset_scripts.stages.splits import SplitSettings
+from evaluation import report_figures
 from evaluation.__main__ import main
+from evaluation.box_sets import read_box_set
 from evaluation.bundles import Data, caption_bundle
 from evaluation.caption_sets import read_caption_set
+from evaluation.cases import Cases, Measured, metric_of, share
+from evaluation.classification.class_names import HIT_UAV
 from evaluation.embedding import load_bundle
 from evaluation.foreign_models import embed_texts, load_clip
 from evaluation.image_folders import read_image_folder
+from evaluation.predictions import PredictionFile, read_predictions
 from evaluation.protocols import PROTOCOLS, protocol_named
+from evaluation.report import Result, labels
+from evaluation.report_figures import interval_figure, short_names
 from evaluation.results import SCHEMA_FILE, Metric, check_record, write_results
-from evaluation.score import ProtocolOptions, ScoredProtocol
+from evaluation.score import ProtocolOptions, ScoredProtocol, cases_path
 from processing import BadImage
 
 SHARED = "the same words above another scene"
@@ -247,16 +256,144 @@ def test_folders_must_be_the_classes_of_the_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"image": "a.jpg", "captions": []}', r"rows\.jsonl:2 has captions \[\]; wanted at least one"),
-        ('{"image": "a.jpg"}', r"rows\.jsonl:2 has no 'captions' of type list"),
+        ('{"image": "a.jpg", "captions": []}', r"rows\.jsonl, line 2 has captions \[\]; wanted at least one"),
+        ('{"image": "a.jpg"}', r"rows\.jsonl, line 2 has no 'captions' of type list"),
         ('{"image": "b.jpg", "captions": ["x"]}', "holds 1 images more than once, such as 'b.jpg'"),
-        ("nonsense", r"rows\.jsonl:2 is no JSON"),
+        ("nonsense", r"rows\.jsonl, line 2: not JSON"),
     ],
 )
 def test_a_bad_line_of_captions_is_named(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "rows.jsonl").write_text('{"image": "b.jpg", "captions": ["x"]}\n' + line + "\n")
     with pytest.raises(ValueError, match=message):
         read_caption_set(tmp_path / "rows.jsonl", None, "test")
+
+
+def test_captions_may_hold_any_character_and_blank_lines_are_none(tmp_path: Path) -> None:
+    text = "one\u2028two\u0085three"
+    lines = [json.dumps({"image": f"{number}.jpg", "captions": [text]}, ensure_ascii=False) for number in range(2)]
+    (tmp_path / "rows.jsonl").write_text("\n\n".join(lines) + "\n\n", encoding="utf-8")
+    assert read_caption_set(tmp_path / "rows.jsonl", None, "test").captions == [[text], [text]]
+
+
+def test_text_that_is_not_utf_8_is_told_its_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "latin.jsonl").write_bytes(
+        b'{"id": "a", "text": "x"}\n\n' + '{"id": "b", "text": "é"}'.encode("latin-1")
+    )
+    with pytest.raises(ValueError, match=r"latin\.jsonl, line 3: not UTF-8 .* Save the file as UTF-8"):
+        read_predictions(PredictionFile(path=tmp_path / "latin.jsonl"), ["a", "b"])
+    (tmp_path / "latin.json").write_bytes('{"images": "é"}'.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.json is not JSON in UTF-8"):
+        read_caption_set(tmp_path / "latin.json", None, "test")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"images": [', r"test\.json is not JSON in UTF-8 \(Expecting value: line 1"),
+        (b"\xff\xfe", r"test\.json is not JSON in UTF-8 \('utf-8' codec"),
+        (b"[]", r"test\.json holds a list, wanted an object in COCO's form"),
+        (b'{"images": [], "annotations": [], "categories": []}', r"test\.json lists no images; wanted at least one"),
+        (
+            b'{"images": [{"id": 0}], "annotations": [], "categories": [{"id": 0, "name": "Boat"}]}',
+            r"test\.json: category 'Boat' is no class; wanted one of person, bicycle, car, other vehicle",
+        ),
+    ],
+)
+def test_boxes_that_cannot_be_read_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "test.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_box_set(tmp_path / "test.json", tmp_path, HIT_UAV)
+
+
+def write_hits(path: Path, ids: str = "abcd", model: str = "m", protocol: str = "zero-shot:rs5m") -> Path:
+    """A result whose cases are single letters."""
+    measured = Measured(name="top_1", group="images", parts=[share(np.arange(len(ids)) % 2)])
+    Cases(groups={"images": np.array(list(ids))}, measured=[measured]).save(cases_path(path))
+    model_record, dataset = {"id": model, "weights_sha256": "0" * 64}, {"id": "data", "listing_sha256": "0" * 64}
+    about: dict[str, Any] = {"benchmark": "zero-shot", "protocol": protocol, "config": {}}
+    write_results(path, **about, metrics=[metric_of(measured)], model=model_record, dataset=dataset)
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", b'{"protocol": "zero-shot:rs', "é".encode("latin-1")])
+def test_a_report_names_the_json_that_it_cannot_read(tmp_path: Path, content: bytes) -> None:
+    write_hits(tmp_path / "results" / "good.json")
+    (tmp_path / "results" / "half.json").write_bytes(content)
+    for place in (tmp_path / "results", tmp_path / "results" / "half.json"):
+        with pytest.raises(
+            ValueError, match=r"results/half\.json is not JSON in UTF-8 \(.*\)\. Write it again, or take"
+        ):
+            main(["report", str(place), "--output", str(tmp_path / "report")])
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_report_leaves_out_json_of_something_else_and_refuses_it_by_name(tmp_path: Path) -> None:
+    write_hits(tmp_path / "good.json")
+    (tmp_path / "list.json").write_text("[]")
+    main(["report", str(tmp_path), "--output", str(tmp_path / "report")])
+    assert "left out: `list.json`" in (tmp_path / "report" / "report.md").read_text()
+    with pytest.raises(ValueError, match=r"list\.json is no results file: it holds a list, wanted an object"):
+        main(["report", str(tmp_path / "list.json")])
+    write_hits(tmp_path / "other.json", protocol="zero-shot")
+    record_of_other = record(tmp_path / "other.json") | {"protocol": "guessing"}
+    (tmp_path / "other.json").write_text(json.dumps(record_of_other))
+    with pytest.raises(ValueError, match=r"other\.json is no results file: 'guessing' is no protocol"):
+        main(["report", str(tmp_path)])
+
+
+def test_a_report_names_the_cases_that_it_cannot_compare_and_draws_nothing(tmp_path: Path) -> None:
+    write_hits(tmp_path / "results" / "0.json", protocol="presence")  # the first section, in which nothing is wrong
+    first, second = (write_hits(tmp_path / "results" / f"{name}.json", model=name) for name in ("1", "2"))
+    whole = cases_path(second).read_bytes()
+    arguments = ["report", str(tmp_path / "results"), "--output", str(tmp_path / "report")]
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    others = [(tmp_path / name).read_bytes() for name in ("array.npy", "other.npz")]
+    for content in (b"", b"junk", whole[:-20], whole[:400] + bytes(60) + whole[460:], *others):
+        cases_path(second).write_bytes(content)
+        with pytest.raises(ValueError, match=r"results/2\.cases\.npz does not read as cases of a result \("):
+            main(arguments)
+    write_hits(second, ids="abce")
+    pair = (
+        rf"{re.escape(str(cases_path(first)))} and {re.escape(str(cases_path(second)))} do not compare: top_1: the two"
+    )
+    with pytest.raises(ValueError, match=pair):
+        main(arguments)
+    assert not (tmp_path / "report").exists()
+    write_hits(second, ids="dcba", model="2")
+    main(arguments)
+    assert len(list((tmp_path / "report").glob("*.png"))) == 2
+
+
+def test_models_are_called_by_the_ends_of_their_names_that_differ() -> None:
+    assert short_names(["/a/b/run/model", "/a/c/other/model", "org/clip", "mine"]) == [
+        *("run/model", "other/model"),
+        *("org/clip", "mine"),
+    ]
+    assert short_names(["/a/b/run/model", "/a/c/run/model", "/a/b/run/model"]) == [
+        *("b/run/model", "c/run/model"),
+        "b/run/model",
+    ]
+    members = [Result(path=Path(name), record={}) for name in ("x/r/a.json", "y/r/a.json", "b.json")]
+    assert labels(["m", "m", "n"], members) == ["m (x/r/a)", "m (y/r/a)", "n"]
+
+
+@pytest.mark.parametrize("letters", [5, 40, 90, 150])
+def test_a_legend_is_whole_and_no_two_models_look_alike(monkeypatch: pytest.MonkeyPatch, letters: int) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(report_figures, "_save", lambda figure, path: drawn.append(figure))
+    entry = {"top_1": {"value": 0.5, "low": 0.4, "high": 0.6}, "chance/top_1": {"value": 0.1, "low": 0.1, "high": 0.1}}
+    models = [f"{number:02d}-{'remoteclip-vit-b-32-' * 8}"[:letters] for number in range(16)]
+    interval_figure(Path("x.png"), "title", ["top_1"], models, [entry] * len(models))
+    [figure] = drawn
+    figure.draw_without_rendering()
+    [legend], [axes] = figure.legends, figure.axes
+    whole, box = figure.bbox, legend.get_window_extent()
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1 <= axes.get_window_extent().y0
+    assert axes.get_window_extent().height / figure.dpi > 0.13 * len(models), "the legend took the place of the bars"
+    looks = {(bars.lines[0].get_color(), bars.lines[0].get_marker()) for bars in axes.containers}
+    assert len(looks) == len(models)
 
 
 def test_a_split_that_is_empty_is_told_the_others(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ class ClassSet:
     names: tuple[str, ...]
     source: str
 
-    def index_of(self, folder: str) -> int:
-        """Class index of a folder, however it spells spaces and capitals (`BareLand`, `bare_land`)."""
-        keys = [_letters(name) for name in self.folders]
-        if _letters(folder) not in keys:
-            raise ValueError(f"folder {folder!r} is no class; wanted one of {', '.join(self.folders)}.")
-        return keys.index(_letters(folder))
+    def index_of(self, name: str, what: str = "folder") -> int:
+        """Class index of a folder, or of what else is named, however it spells spaces and capitals (`BareLand`)."""
+        keys = [_letters(folder) for folder in self.folders]
+        if _letters(name) not in keys:
+            raise ValueError(f"{what} {name!r} is no class; wanted one of {', '.join(self.folders)}.")
+        return keys.index(_letters(name))
 
 
 @dataclass(frozen=True, kw_only=True)
