@@ -26,7 +26,8 @@ class SemanticLocalizationPipeline(PairPipeline):
         inputs: `{"image": scene}`, `{"infrared": scene}` or both on one grid, as arrays (H, W, 3) and (H, W).
         candidate_labels: Texts.
         window: Side of the windows in pixels; 256 when not given.
-        stride: Pixels between them, half a window when not given; the last row and column always reach the edge.
+        stride: Pixels between them, from 1 to `window`, half a window when not given; the last row and column always
+            reach the edge.
         encode_batch_size: Windows encoded at once.
 
     Returns:
@@ -57,6 +58,11 @@ class SemanticLocalizationPipeline(PairPipeline):
         stride = max(window // 2, 1) if stride is None else stride
         if window < 1 or stride < 1:
             raise ValueError(f"window is {window} and stride {stride}; wanted at least one pixel.")
+        if stride > window:
+            raise ValueError(
+                f"stride is {stride} and window {window}; wanted at most {window}, as pixels between two windows would "
+                "be in none."
+            )
         scenes = {name: np.asarray(images[0]) for name, images in self.split_pair(inputs).items() if images}
         sizes = {scene.shape[:2] for scene in scenes.values()}
         if len(sizes) > 1:

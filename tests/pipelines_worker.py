@@ -72,6 +72,7 @@ def errors(classify: Any, retrieve: Any, localize: Any, pair: dict[str, Any], sc
         "large window": lambda: localize(scene, LABELS, window=500),
         "two grids": lambda: localize({"image": scene["image"][:40], "infrared": scene["infrared"]}, LABELS),
         "stride": lambda: localize(scene, LABELS, window=32, stride=0),
+        "gaps": lambda: localize(scene, LABELS, window=32, stride=64),
     }
     said = {}
     for name, call in calls.items():

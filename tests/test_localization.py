@@ -26,6 +26,7 @@ from evaluation.localization.metrics import (
 )
 from evaluation.localization.peaks import attention_centres, box_filter, component_centres, maximum_filter
 from evaluation.localization.regions import Circle, circle_of, region_mask
+from evaluation.localization.run import LocalizationRun, evaluate_localization
 from evaluation.localization.scene import GeoTiffScene, PictureScene, open_scene, write_heat_geotiff
 from evaluation.localization.windows import crop_for_encoder, through_jpeg, windows_of
 from modeling_rsclip import RSCLIPModel
@@ -643,6 +644,26 @@ def test_a_missing_scene_stops_the_run_before_anything_is_encoded(tmp_path: Path
     (config.images / "1.tif").unlink()
     with pytest.raises(FileNotFoundError, match=r"query 1 is about .*1\.tif, which is not there"):
         run_localization(config, None)  # type: ignore[arg-type]
+
+
+def test_a_run_that_fails_leaves_no_empty_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_benchmark(tmp_path)
+    (config.images / "0.png").write_bytes(b"no picture")
+    monkeypatch.setattr("evaluation.localization.run.load_clip", lambda *arguments, **options: None)
+    there = tmp_path / "there"
+    there.mkdir()
+    for output in (there, tmp_path / "new" / "deep"):
+        with pytest.raises(ValueError, match=r"0\.png cannot be read"):
+            evaluate_localization(LocalizationRun(model="m", data=tmp_path, output=output))
+    assert there.is_dir()
+    assert not any(there.iterdir())
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("scales", [(256, 256), (512, 256, 768)])
+def test_scales_that_are_the_same_windows_are_no_protocol_of_their_own(tmp_path: Path, scales: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"wanted each window size once, from small to large"):
+        LocalizationRun(model="m", data=tmp_path, output=tmp_path, scales=scales)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,7 @@ def test_wrong_calls_say_what_is_wrong(found: dict[str, Any]) -> None:
         "large window": "less than one window of 500",
         "two grids": "wanted one grid for both",
         "stride": "window is 32 and stride 0",
+        "gaps": "stride is 64 and window 32; wanted at most 32",
     }
     assert said.keys() == wanted.keys()
     for name, text in wanted.items():

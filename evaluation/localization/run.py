@@ -53,6 +53,8 @@ class LocalizationRun:
 
     def __post_init__(self) -> None:
         check_file_name(self.name)
+        if list(self.scales) != sorted(set(self.scales)):
+            raise ValueError(f"scales are {self.scales}, wanted each window size once, from small to large.")
 
     @property
     def results(self) -> Path:
@@ -105,7 +107,11 @@ def evaluate_localization(config: LocalizationRun) -> list[Metric]:
         figures=config.figures,
         geotiffs=config.geotiffs,
     )
-    result = run_localization(asked, ClipEncoder(clip))
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        result = run_localization(asked, ClipEncoder(clip))
+    finally:
+        _remove_empty(new)
     write_files(
         config.results,
         Outcome(metrics=result.metrics, cases=cases_of(result)),
@@ -146,6 +152,13 @@ def cases_of(result: LocalizationResult) -> Cases:
             Measured(name=name, group="scenes", parts=[(np.bincount(of, values).astype(np.float64), counts)])
         )
     return Cases(groups={"scenes": np.array(scenes)}, measured=measured)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Removes those folders, the inner ones first, in which a failed run left nothing."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _clear(folder: Path) -> None:
