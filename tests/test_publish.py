@@ -225,6 +225,16 @@ def test_a_published_card_is_complete_and_says_only_what_the_results_say(
 
 
 @pytest.mark.usefixtures("known_outputs")
+def test_a_change_to_the_kept_folder_is_none_to_the_trained_model(runs: Path, tmp_path: Path) -> None:
+    publish(of_clip(runs, output=tmp_path / "out"))
+    trained = runs / "clip" / "model" / "model.safetensors"
+    before = trained.read_bytes()
+    with (tmp_path / "out" / "model.safetensors").open("r+b") as file:
+        file.write(bytes(100))
+    assert trained.read_bytes() == before
+
+
+@pytest.mark.usefixtures("known_outputs")
 def test_results_of_other_weights_or_of_none_are_refused(runs: Path, tmp_path: Path) -> None:
     other = save_results(save_model("translator", tmp_path / "model"), tmp_path / "other.json")
     with pytest.raises(
