@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .bands_rsclip import NAME_THE_BANDS, Array, Bands, Mask, decode_array, tensor_to_array
 from .image_checks_rsclip import BadImage, check_byte_count, check_compression, check_size
@@ -101,12 +101,13 @@ def _decode_bytes(content: bytes, name: str, least_side: int | None) -> Bands:
             name, "too_large", str(error), "an image of ordinary size", "Read a window of it, or cut it into tiles."
         ) from error
     except DECODER_ERRORS as error:
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one shows an address only
         raise BadImage(
             name,
             "undecodable",
-            f"{len(content)} bytes that do not open ({error})",
-            f"one of {', '.join(FORMATS)} with 1, 3 or 4 bands",
-            "Convert the file. For a raster with more bands call `read_bands`.",
+            f"{len(content)} bytes that do not open{reason}",
+            f"one of {', '.join(FORMATS)} with 1, 3 or 4 bands of 8 bits, or one band of 16 or 32",
+            "Convert the file. For a raster of more bands, or of colour in more bits, call `read_bands`.",
         ) from error
     with image:
         return _decode_image(image, name, content, least_side)

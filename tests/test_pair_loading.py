@@ -287,6 +287,7 @@ def test_bad_rgb_is_refused_by_name(case: str) -> None:
     assert f"RGB image of {case}" in str(caught.value)
     assert "got " in str(caught.value)
     assert "wanted " in str(caught.value)
+    assert " object at 0x" not in str(caught.value)
 
 
 @pytest.mark.parametrize("case", INFRARED_RIGHT)

@@ -105,6 +105,17 @@ def test_16_bit_colour_reaches_the_model_through_a_declared_range(tmp_path: Path
     assert (load_rgb(read_bands(path), rgb_range=(0, 10200)).pixels == SCENE).all()
 
 
+@pytest.mark.parametrize(("count", "kind"), [(13, np.uint8), (13, np.uint16), (3, np.int16)])
+def test_a_raster_that_no_picture_reader_opens_is_told_its_bands_and_bits(
+    tmp_path: Path, count: int, kind: type[np.generic]
+) -> None:
+    path = write(tmp_path / "scene.tif", np.resize(BANDS, (count, 48, 64)).astype(kind))
+    with pytest.raises(
+        BadImage, match=r"bytes that do not open; wanted .* 1, 3 or 4 bands of 8 bits, or one band of 16"
+    ):
+        load_rgb(path)
+
+
 def test_both_halves_of_a_four_band_file_make_a_pair(four_bands: Path) -> None:
     near_infrared = read_bands(four_bands, bands=("nir",), band_numbers={"nir": 4})
     pair = load_pair(read_bands(four_bands), near_infrared, scaling={"rule": "dtype_range"})
