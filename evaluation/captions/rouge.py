@@ -1,6 +1,6 @@
 """ROUGE-L as coco-caption computes it: the best precision and the best recall over the references, beta 1.2.
 
-The two may come from different references, so this is not the best F over references (`fusionrs_caption_score` is).
+The two may come from different references, so this is not the best F over references (`fusionrs_score` is).
 """
 
 from collections.abc import Sequence

@@ -68,7 +68,7 @@ def scene_maps(
     batch_size: int = 64,
     as_published: bool = True,
 ) -> CellMaps:
-    """Maps of all texts over a scene; `localization_map.heat_levels` makes the heat map of each.
+    """Maps of all texts over a scene; `heat_map.heat_levels` makes the heat map of each.
 
     Args:
         scene: Read window by window, once.

@@ -36,7 +36,7 @@ def score_heat(heat: Pixels, polygons: tuple[Polygon, ...], *, as_published: boo
     """Scores a heat map (H, W) of 256 levels against the regions of its query.
 
     Args:
-        heat: As `localization_map.heat_levels` gives it.
+        heat: As `heat_map.heat_levels` gives it.
         polygons: Vertices (x, y) of each region, in pixels.
         as_published: Whether regions that overlap leave a hole, see `region_mask`.
     """
