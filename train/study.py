@@ -81,6 +81,8 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not 2 <= self.seeds <= MOST_SEEDS:
             raise ValueError(f"seeds is {self.seeds}; an interval needs 2 to {MOST_SEEDS}.")
+        if self.arms == ():
+            raise ValueError(f"arms are none; leave --arms out for all of {', '.join(STUDIES[self.name].arms)}.")
         unknown = [arm for arm in self.arms or () if arm not in STUDIES[self.name].arms]
         if unknown:
             raise ValueError(f"{self.name} has no arm {unknown[0]!r}, only {', '.join(STUDIES[self.name].arms)}.")
@@ -156,7 +158,7 @@ def _named(arm: Arm | None) -> set[Place]:
 def placed(arm: Arm, config: StudyConfig) -> Arm:
     """An arm with the folders of this machine, and as many steps as are wanted."""
     steps = arm.optim.steps if config.steps is None else config.steps
-    optim = replace(arm.optim, steps=steps, warmup_steps=min(arm.optim.warmup_steps, max(1, steps // 10)))
+    optim = replace(arm.optim, steps=steps, warmup_steps=min(arm.optim.warmup_steps, max(1, steps // 10), steps - 1))
     path = str(config.folder(arm.data.path))
     match arm:
         case CaptionerConfig():

@@ -52,7 +52,13 @@ def run(config: CaptionerConfig) -> None:
 
 def scene_classes(config: CaptionerConfig) -> tuple[str, ...]:
     """The classes of the training split, in lower case."""
-    names = open_rows(config.data.path, config.data.train_split, config.data.streaming)["class_name"]
+    rows = open_rows(config.data.path, config.data.train_split, config.data.streaming)
+    if "class_name" not in rows.column_names:
+        raise ValueError(
+            f"{config.data.path} has the columns {rows.column_names}; a captioner learns from rows of fusionrs, which "
+            "name a class."
+        )
+    names = rows["class_name"]
     return tuple(sorted({name.lower() for name in names if name}))
 
 

@@ -12,6 +12,7 @@ from ..data.loader import Batches
 from ..engine.validation import Measure, Measures
 
 IGNORED = -100
+COLUMNS = ("id", "rgb", "infrared", "captions", "infrared_captions", "class_name")
 
 
 def answer_loss(batches_of: Callable[[Any], Batches]) -> Measure:
@@ -27,7 +28,7 @@ def answer_loss(batches_of: Callable[[Any], Batches]) -> Measure:
             tokens += int((batch["labels"][:, 1:] != IGNORED).sum())
         return total, tokens
 
-    return Measure(own=own, together=_mean_over_tokens)
+    return Measure(own=own, together=_mean_over_tokens, columns=COLUMNS)
 
 
 def _mean_over_tokens(parts: Sequence[tuple[float, int]]) -> Measures:

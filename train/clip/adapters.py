@@ -70,7 +70,7 @@ class AdaptedClip:
         return {"source": self.source, "merged": self.peft is not None, "adapter": inside}
 
 
-def load_adapter(model: RSCLIPModel, folder: Path) -> RSCLIPModel:
+def load_adapter(model: RSCLIPModel, folder: Path | str) -> RSCLIPModel:
     """Puts a saved adapter on the CLIP that it was trained on.
 
     Args:
@@ -84,6 +84,7 @@ def load_adapter(model: RSCLIPModel, folder: Path) -> RSCLIPModel:
     Raises:
         ValueError: the adapter holds weights that the model has no place for.
     """
+    folder = Path(folder)
     record = json.loads((folder / SETTINGS).read_text())
     if record["merged"]:
         adapted = PeftModel.from_pretrained(model, folder)

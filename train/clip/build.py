@@ -38,6 +38,11 @@ def build_clip(config: ClipModelConfig, rows: Dataset) -> tuple[RSCLIPModel, RSC
     source = find_source(config.source)
     if _is_rsclip(source):
         model = RSCLIPModel.from_pretrained(source)
+        if "fused_text" in config.pairs and model.config.fusion == "none":
+            raise ValueError(
+                f"model.source {str(config.source)!r} fuses nothing, and model.pairs ask for fused_text; leave that "
+                "pair out, or start from a model with a fusion."
+            )
         model.config.loss_weights = fields["loss_weights"]
         return model, RSCLIPProcessor.from_pretrained(source)
     model = import_clip(source, activation=config.activation, **fields)
@@ -72,7 +77,7 @@ def find_source(source: str | Path) -> Path:
 
 def _is_rsclip(source: Path) -> bool:
     config = source / "config.json"
-    return config.is_file() and json.loads(config.read_text())["model_type"] == "rsclip"
+    return config.is_file() and json.loads(config.read_text()).get("model_type") == "rsclip"
 
 
 def _small_clip(size: TowerSize, rows: Dataset, fields: dict[str, Any]) -> tuple[RSCLIPModel, RSCLIPProcessor]:

@@ -53,8 +53,8 @@ class TextConfig:
     infrared: tuple[TextChoice, ...] = ("infrared_aware",)
     """For the pair with `infrared_text`; rows without an infrared caption take part in `conventional` and `mixed`."""
     equal_texts: Literal["positives", "negatives"] = "positives"
-    """What rows with equal texts are to each other; as negatives, the official FusionRS trainer's way, a row is told
-    that its own words are wrong."""
+    """What rows of equal caption_key, or of equal infrared-aware or mixed words, are to each other; as negatives, the
+    official FusionRS trainer's way, a row is told that its own words are wrong."""
 
     def __post_init__(self) -> None:
         for name in ("scene", "infrared"):

@@ -108,8 +108,8 @@ class ClipBatches:
             parts = draw_parts(row_texts(row, self.caption_kinds), kind, generator)
             if needed and not parts:
                 raise ValueError(
-                    f"row {row['id']!r} has no infrared caption, and {needed} asks for one; add conventional or mixed "
-                    "to the choices, or drop such rows."
+                    f"row {row['id']!r} has no infrared caption, and {needed} may ask for one; take infrared_aware out "
+                    "of its choices, or drop such rows."
                 )
             fitted = fit_text(parts, self._count_tokens, self.text_tokens) if parts else Fitted("")
             found.append(fitted)

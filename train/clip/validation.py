@@ -35,4 +35,8 @@ def retrieval(parts: Sequence[Bundle]) -> Measures:
     return {**recalls, "mean_recall": float(np.mean(list(recalls.values())))}
 
 
-RETRIEVAL = Measure(own=embed_rows, together=retrieval)
+RETRIEVAL = Measure(
+    own=embed_rows,
+    together=retrieval,
+    columns=("id", "rgb", "infrared", "captions", "infrared_captions", "caption_key", "class_name", "source"),
+)

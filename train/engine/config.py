@@ -1,5 +1,6 @@
 """What the training programs configure alike; a field's text is its help on the command line."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -46,14 +47,22 @@ class OptimConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"optim.{name} must be at least 1, got {value}.")
-        if self.warmup_steps >= self.steps:
-            raise ValueError(f"optim.warmup_steps={self.warmup_steps} leaves none of the {self.steps} steps.")
+        for name in ("learning_rate", "max_gradient_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"optim.{name} must be positive, got {getattr(self, name)}.")
+        if not (self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf):
+            raise ValueError(
+                f"optim.learning_rate={self.learning_rate} must be finite, optim.weight_decay={self.weight_decay} too "
+                "and not negative."
+            )
+        if not 0 <= self.warmup_steps < self.steps:
+            raise ValueError(f"optim.warmup_steps={self.warmup_steps} must be from 0 to below the {self.steps} steps.")
         if self.average_decay is not None and not 0 < self.average_decay < 1:
             raise ValueError(f"optim.average_decay must lie between 0 and 1, got {self.average_decay}.")
         if not 0 <= self.wise_alpha <= 1:
             raise ValueError(f"optim.wise_alpha must lie in [0, 1], got {self.wise_alpha}.")
-        if any(rate < 0 for rate in self.part_rates.values()):
-            raise ValueError(f"optim.part_rates are {self.part_rates}; none may be negative.")
+        if not all(0 <= rate < math.inf for rate in self.part_rates.values()):
+            raise ValueError(f"optim.part_rates are {self.part_rates}; they must be finite, and none may be negative.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +93,10 @@ class LogConfig:
     """Trackers, each of which must be installed; TensorBoard writes below the run's folder."""
     project: str = "rsclip"
     """Project that trackers file the run under."""
+
+    def __post_init__(self) -> None:
+        if not self.project or "/" in self.project or self.project in (".", ".."):
+            raise ValueError(f"log.project is {self.project!r}, wanted a name: TensorBoard makes a folder of it.")
 
 
 @dataclass(frozen=True, kw_only=True)

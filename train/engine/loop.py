@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from .final_weights import FinalWeights, train_in_float32
 from .loss_curve import loss_curve
 from .optimizer import make_optimizer
 from .pixel_levels import FinishedBatches, in_levels
-from .run_config import RunConfig
-from .run_folder import open_run, write_run
+from .run_config import RunConfig, settings
+from .run_folder import check_folder, prepare_folder, write_run
 from .run_log import LOG, Entry, RunLog, check_trackers, open_log, read_log
 from .run_state import RunState
 from .sharding import layers_of, make_accelerator, make_whole, shard_objective
@@ -70,9 +70,7 @@ def fit(
         project_dir=config.output,
     )
     torch.use_deterministic_algorithms(config.save.deterministic)
-    if accelerator.is_main_process:
-        open_run(config.output, config.overwrite, config.save.resume)
-    accelerator.wait_for_everyone()
+    check_folder(config)
     program = Program(
         build=build,
         batches_of=batches_of,
@@ -120,6 +118,7 @@ def fit_program(accelerator: Accelerator, config: RunConfig, program: Program) -
     started, optim, validation = time.time(), config.optim, config.validation
     set_seed(config.seed)
     rows = program.load_rows(config.data)
+    order = make_order(rows, optim.batch_size, config.seed)
     held_out = load_held_out(validation, config.data, program.measure)
     model, processor = program.build(config.model, rows)
     train_in_float32(model)
@@ -147,11 +146,12 @@ def fit_program(accelerator: Accelerator, config: RunConfig, program: Program) -
             measure=program.measure,
         )
 
-    identity = {"rows": len(rows), "seed": config.seed, "data.streaming": config.data.streaming}
-    identity |= {f"optim.{name}": value for name, value in asdict(optim).items()}
-    state = RunState(accelerator, objective, optimizer, scheduler, identity | final.identity, average)
+    if accelerator.is_main_process:
+        prepare_folder(config.output, config.save.resume)
+    accelerator.wait_for_everyone()
+    identity = {"rows": len(rows)} | settings(config) | final.identity
+    state = RunState(accelerator, objective, optimizer, scheduler, identity, average)
     first_step = state.resume(config.output) if config.save.resume else 0
-    order = make_order(rows, optim.batch_size, config.seed)
     sampler = RankBatches(order, first_step, optim.steps, accelerator.process_index, accelerator.num_processes)
     made = make_loader(rows, sampler, config.data, IdentifiedBatches(program.batches_of(in_levels(processor))))
     loader = FinishedBatches(made, processor, accelerator.device)
@@ -159,19 +159,31 @@ def fit_program(accelerator: Accelerator, config: RunConfig, program: Program) -
     with open_log(accelerator, config.output, config, config.log, first_step, optim.steps) as log:
         result = train(state, loader, config, first_step, program.run_step, log, validate, validation.every_steps)
     final.put_in_place(average)
-    if validate is not None:
-        result |= {"validation": validate()}
-    make_whole(accelerator, objective)
-    if accelerator.is_main_process:
-        facts = program.save(model, processor, config.output)
-        entries = read_log(config.output / LOG)
-        loss_curve(config.output / "loss.png", f"{config.output.name}, {optim.steps} steps", entries)
-        write_run(config.output, config, {"rows": len(rows), **facts, **result}, started)
+    try:
+        if validate is not None:
+            result |= {"validation": validate()}
+    finally:  # what was trained is saved, though its measure may fail
+        make_whole(accelerator, objective)
+        if accelerator.is_main_process:
+            check_weights(model)
+            facts = program.save(model, processor, config.output)
+            entries = read_log(config.output / LOG)
+            loss_curve(config.output / "loss.png", f"{config.output.name}, {optim.steps} steps", entries)
+            write_run(config.output, config, {"rows": len(rows), **facts, **result}, started)
 
 
 def load_train_split(data: DataConfig) -> Dataset:
     """The split of FusionRS that a configuration names."""
     return open_rows(data.path, data.train_split, data.streaming)
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raises a FloatingPointError for weights that are not finite: the last step may have broken them."""
+    broken = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
+    if broken:
+        raise FloatingPointError(
+            f"{len(broken)} weights are not finite after the last step, such as {broken[0]}; nothing is saved."
+        )
 
 
 def save_model(model: Any, processor: Any, output: Path) -> dict[str, Any]:

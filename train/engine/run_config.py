@@ -1,10 +1,15 @@
 """What the engine reads of a program's configuration."""
 
+from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..data.config import DataConfig
 from .config import LogConfig, OptimConfig, SaveConfig, ValidationConfig
+
+# What may change when a run is resumed; the weights do not depend on it.
+FREE = ("output", "overwrite", "save.", "log.", "validation.", "data.workers", "data.stream_gigabytes")
 
 
 class RunConfig(Protocol):
@@ -45,3 +50,28 @@ class RunConfig(Protocol):
     @property
     def validation(self) -> ValidationConfig:
         """When to measure, and on which rows."""
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A configuration as names with dots and values that every tracker takes."""
+    fields = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    found: dict[str, Any] = {}
+    for name, inner in fields.items():
+        if isinstance(inner, dict):
+            found |= flat(inner, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = inner if isinstance(inner, int | float | str) else str(inner)
+    return found
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """What the weights of a run depend on, by names with dots."""
+    return {name: value for name, value in flat(config).items() if not name.startswith(FREE)}
+
+
+def inputs_inside(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """What a run reads that lies in its own folder: names of settings, and paths."""
+    output = config.output.resolve()
+    for name, value in settings(config).items():
+        if isinstance(value, str) and value and Path(value).exists() and Path(value).resolve().is_relative_to(output):
+            yield name, value

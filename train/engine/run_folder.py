@@ -12,22 +12,47 @@ from typing import Any
 
 import torch
 
+from .run_config import RunConfig, inputs_inside
+from .run_state import FOLDER
+
+STOPPED = "not_finite.json"
+WRITTEN = (FOLDER, "model", "adapter", "run.json", "log.jsonl", "loss.png", STOPPED)
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "peft", "tokenizers", "numpy", "pillow")
 
 
-def open_run(output: Path, overwrite: bool, resume: bool = False) -> None:
-    """Makes the run's folder; an earlier run in it is refused, removed when asked, or gone on with."""
-    if resume:
-        if (output / "run.json").exists():
+def check_folder(config: RunConfig) -> None:
+    """Refuses a folder that this run may not write to, before anything is read or removed.
+
+    Raises:
+        FileExistsError: it holds a run that is neither to be replaced nor gone on with.
+        ValueError: what the run reads lies in what it replaces, or it shall both replace and resume.
+    """
+    output, resume = config.output, config.save.resume
+    if resume and config.overwrite:
+        raise ValueError("save.resume goes on with a run, overwrite replaces it; pass one of the two.")
+    if (output / "run.json").exists():
+        if resume:
             raise FileExistsError(f"{output} holds a finished run; there is nothing to resume.")
-    elif (output / "run.json").exists() or (output / "checkpoints").exists():
-        if not overwrite:
-            raise FileExistsError(
-                f"{output} already holds a run. Choose another --output, or pass --overwrite, or --save.resume to go "
-                "on with it."
-            )
-        shutil.rmtree(output)
+        if not config.overwrite:
+            raise FileExistsError(f"{output} already holds a finished run. Choose another --output, or --overwrite.")
+    elif (output / FOLDER).exists() and not resume and not config.overwrite:
+        raise FileExistsError(
+            f"{output} already holds a run. Choose another --output, or pass --overwrite, or --save.resume to go on "
+            "with it."
+        )
+    for name, value in inputs_inside(config) if config.overwrite else ():
+        raise ValueError(f"{name}={value!r} lies in {output}, which --overwrite replaces; choose another --output.")
+
+
+def prepare_folder(output: Path, resume: bool) -> None:
+    """Makes the run's folder; what an earlier run wrote is removed, unless it is gone on with. Other files stay."""
     output.mkdir(parents=True, exist_ok=True)
+    for name in (STOPPED,) if resume else WRITTEN:
+        path = output / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_run(output: Path, config: Any, result: dict[str, Any], started: float) -> None:

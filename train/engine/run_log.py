@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +11,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from .config import LogConfig
+from .run_config import flat
 
 LOG = "log.jsonl"
 Entry = dict[str, Any]
@@ -53,7 +53,7 @@ def open_log(
     if log.to:
         accelerator.init_trackers(
             log.project,
-            config=_flat(config),
+            config=flat(config),
             init_kwargs={"tensorboard": {"purge_step": first_step + 1}} if "tensorboard" in log.to else {},
         )
     opened = _open_file(output / LOG, first_step) if is_main else nullcontext()
@@ -77,15 +77,3 @@ def _open_file(path: Path, first_step: int) -> TextIO:
         kept = [line for line in whole if json.loads(line)["step"] <= first_step]
     path.write_text("".join(kept))
     return path.open("a")
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A configuration as names with dots and values that every tracker takes."""
-    fields = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-    found: dict[str, Any] = {}
-    for name, inner in fields.items():
-        if isinstance(inner, dict):
-            found |= _flat(inner, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = inner if isinstance(inner, int | float | str) else str(inner)
-    return found

@@ -21,8 +21,10 @@ def make_accelerator(*, mixed_precision: str, shard: bool, deterministic: bool, 
     """The accelerator of a run: DistributedDataParallel, or FSDP2 where sharding is asked for.
 
     Raises:
-        ValueError: sharding is asked for in one process, or by the launcher and not by the program.
+        ValueError: sharding is asked for in one process, or by the launcher and not by the program, or fp16 on a CPU.
     """
+    if mixed_precision == "fp16" and PartialState().device.type == "cpu":
+        raise ValueError("optim.mixed_precision is fp16, which accelerate leaves out on a CPU; take bf16 or no.")
     # Without a second search for unused parameters, DDP rebuilds its buckets after the first step, and a resumed run
     # would sum gradients in another order.
     ddp = DistributedDataParallelKwargs(find_unused_parameters=deterministic)

@@ -6,6 +6,7 @@ are gathered from all of them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ class Measure:
     own: Own
     together: Callable[[Sequence[Any]], Measures]
     """Results of all processes, in the order of rows, to measures by name."""
+    columns: tuple[str, ...]
+    """Columns of the rows that it reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +70,25 @@ def load_held_out(validation: ValidationConfig, data: DataConfig, measure: Measu
     """The rows to validate on, None where a run is not validated.
 
     Raises:
-        ValueError: the program measures nothing, or the rows are those that are trained on.
+        ValueError: the program measures nothing, or the rows are those that are trained on, or of another dataset.
     """
     if not validation.every_steps:
         return None
     if measure is None:
         raise ValueError("this program measures nothing on held-out rows; leave validation.every_steps at 0.")
     path = validation.path or data.path
-    if (path, validation.split) == (data.path, data.train_split):
+    if (_place(path), validation.split) == (_place(data.path), data.train_split):
         raise ValueError(f"validation.split is {validation.split!r}, which is trained on; name a held-out split.")
     rows = load_split(path, validation.split)
+    missing = [name for name in measure.columns if name not in rows.column_names]
+    if missing:
+        raise ValueError(
+            f"split {validation.split!r} of {path} has no column {', '.join(missing)}; name a dataset of fusionrs with "
+            "--validation.path, or leave validation.every_steps at 0."
+        )
     return rows.select(range(min(validation.rows, len(rows))))
+
+
+def _place(path: str) -> str:
+    """One name for a folder, however it is written; a Hub id as it is."""
+    return str(Path(path).resolve()) if Path(path).exists() else path

@@ -32,4 +32,4 @@ def mean_measures(parts: Sequence[list[list[float]]]) -> dict[str, float]:
     return dict(zip(MEASURES, means.tolist(), strict=True))
 
 
-CLOSENESS = Measure(own=translate_rows, together=mean_measures)
+CLOSENESS = Measure(own=translate_rows, together=mean_measures, columns=("id", "rgb", "infrared"))
