@@ -343,6 +343,17 @@ def test_the_images_of_a_pair_are_turned_together(processor: RSCaptionerProcesso
     assert torch.equal(unvaried([{**row, "epoch": 0}])["pixel_values"], plain)
 
 
+def test_a_row_without_what_it_shall_show_is_named(processor: RSCaptionerProcessor) -> None:
+    row = {**ROW, "epoch": 0, "infrared": None, "infrared_captions": None}
+    for shown in ("pair", "infrared"):
+        with pytest.raises(
+            ValueError, match=f"has no infrared image, and inputs may show {shown}; leave such rows out"
+        ):
+            CaptionerBatches(processor, 0, (shown,), TaskConfig()).conversation(row)  # type: ignore[arg-type]
+    asked, _ = CaptionerBatches(processor, 0, ("rgb",), TaskConfig()).conversation(row)
+    assert [block["type"] for block in asked["content"]] == ["image", "text"]
+
+
 def test_instructions_are_replayed_in_place_of_rows(processor: RSCaptionerProcessor, tmp_path: Path) -> None:
     path = tmp_path / "instructions.jsonl"
     messages = [("user", "hi"), ("assistant", "hello"), ("user", "ships"), ("assistant", "two")]

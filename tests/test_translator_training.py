@@ -209,6 +209,11 @@ def test_both_images_of_a_pair_are_cut_turned_and_mirrored_alike_and_differently
     assert not torch.equal(TranslatorBatches(batches.processor, 1, 16)(rows)["pixel_values"], batch["pixel_values"])
 
 
+def test_a_row_without_infrared_is_named() -> None:
+    with pytest.raises(ValueError, match=r"row .* has no infrared image; wanted both images of a pair"):
+        read_pair({**pair_row(side=16), "infrared": None}, processor_of(TranslatorImages()))
+
+
 def test_squares_come_in_all_eight_positions_or_upright_only() -> None:
     processor = processor_of(TranslatorImages())
     rows = [{**pair_row(side=16), "epoch": epoch} for epoch in range(60)]

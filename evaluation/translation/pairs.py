@@ -23,8 +23,12 @@ def read_pair(row: Mapping[str, Any], processor: RSImageProcessor) -> dict[str, 
         `pixel_values` (3, H, W) and `infrared_values` (1, H, W) in [0, 1], and `valid` (1, H, W) where both hold data.
 
     Raises:
+        ValueError: the row lacks an image.
         BadImage: naming the row, if the right pixels cannot be had.
     """
+    missing = [name for name in ("rgb", "infrared") if row[name] is None]
+    if missing:
+        raise ValueError(f"row {row['id']!r} has no {' and no '.join(missing)} image; wanted both images of a pair.")
     pair = load_pair(
         row["rgb"]["bytes"],
         row["infrared"]["bytes"],

@@ -90,6 +90,12 @@ class CaptionerBatches:
     def _images(self, row: dict[str, Any], shown: str) -> list[tuple[str, Any]]:
         """The images that are shown: as they are encoded, or varied, a pair alike."""
         names = {"image": "rgb", "infrared": "infrared"}
+        missing = [names[kind] for kind in BLOCKS[shown] if row[names[kind]] is None]
+        if missing:
+            raise ValueError(
+                f"row {row['id']!r} has no {' and no '.join(missing)} image, and inputs may show {shown}; leave such "
+                "rows out of the dataset, or take that out of --inputs."
+            )
         if self.views is None:
             return [(kind, row[names[kind]]["bytes"]) for kind in BLOCKS[shown]]
         view = self.views(row)
@@ -98,9 +104,9 @@ class CaptionerBatches:
     def _options(self, row: dict[str, Any], shown: str) -> dict[str, list[tuple[str, str]]]:
         """The tasks that a row can be, each with what may be asked and answered; none of weight zero."""
         sees_infrared = shown != "rgb" or self.task.infrared_of_rgb
-        options: dict[str, list[tuple[str, str]]] = {"scene": [(SCENE_PROMPT, text) for text in row["captions"]]}
+        options: dict[str, list[tuple[str, str]]] = {"scene": [(SCENE_PROMPT, text) for text in row["captions"] or ()]}
         if sees_infrared:
-            options["infrared"] = [(INFRARED_PROMPT, text) for text in row["infrared_captions"]]
+            options["infrared"] = [(INFRARED_PROMPT, text) for text in row["infrared_captions"] or ()]
         if self.task.question:
             options["question"] = self._questions(row, sees_infrared)
         if self.instructions:
