@@ -23,7 +23,7 @@ from .pair_conditions import PairCondition
 from .retrieval.retrieval_fusionrs import NO_TEXT
 from .retrieval.retrieval_rs import SKYSCRIPT_PREFIX
 from .rows import is_built, load_split
-from .score import CONDITIONED, NEEDS_VALIDATION, RETRIEVAL_RS, ProtocolOptions
+from .score import NEEDS_VALIDATION, RETRIEVAL_RS, ProtocolOptions
 
 PAIR_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
@@ -65,8 +65,6 @@ class Found:
 
 def bundles_of(protocol: str, clip: Clip, data: Data, options: ProtocolOptions, batch_size: int) -> Found:
     """Embeds what the protocol needs, and says so on one line per split."""
-    if data.condition != "as_is" and protocol not in CONDITIONED:
-        raise ValueError(f"condition is {data.condition!r}; only {' and '.join(CONDITIONED)} know conditions of pairs.")
     if data.condition in ("no_rgb", "no_infrared") and protocol == "pair-retrieval":
         raise ValueError(f"condition is {data.condition!r}; pair-retrieval needs both images.")
     if protocol in RETRIEVAL_RS:

@@ -45,8 +45,6 @@ DEFAULT_PROMPTS = {
     "presence": "hit-uav",
 }
 OF_INFRARED = ("zero-shot-infrared", "presence", "linear-probe")
-# What is asked of pairs, and so can be asked of damaged ones.
-CONDITIONED = ("retrieval-fusionrs", "pair-retrieval")
 Modality = Literal["rgb", "infrared", "fused"]
 
 

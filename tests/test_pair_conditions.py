@@ -108,7 +108,7 @@ def test_damaged_infrared_changes_its_embedding_and_the_fused_one(world: Path) -
 
 
 def test_a_condition_of_what_is_no_pair_is_refused(world: Path) -> None:
-    with pytest.raises(ValueError, match="only retrieval-fusionrs and pair-retrieval know conditions of pairs"):
+    with pytest.raises(ValueError, match="zero-shot-infrared reads no condition; leave --condition out"):
         run(world, "no_rgb", "zero-shot-infrared")
     with pytest.raises(ValueError, match="condition is 'no_infrared'; pair-retrieval needs both images"):
         run(world, "no_infrared", "pair-retrieval")
