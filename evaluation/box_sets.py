@@ -19,6 +19,16 @@ class BoxSet:
     shown: list[list[str]]
 
 
+def read_boxes(file: Path) -> dict[str, Any]:
+    """The object of a file in COCO's form; what is in it is not looked at."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is no file; wanted boxes in COCO's form.")
+    record = read_json(file)
+    if not isinstance(record, dict):
+        raise ValueError(f"{file} holds a {type(record).__name__}, wanted an object in COCO's form.")
+    return record
+
+
 def read_box_set(file: Path, images: Path, classes: ClassSet) -> BoxSet:
     """Reads `train.json`, `val.json` or `test.json`; boxes of DontCare are ignored.
 
@@ -28,11 +38,7 @@ def read_box_set(file: Path, images: Path, classes: ClassSet) -> BoxSet:
         ValueError: The file has another form or no images, names a class that is not in the set, or boxes of an
             unknown image.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is no file; wanted boxes in COCO's form.")
-    record = read_json(file)
-    if not isinstance(record, dict):
-        raise ValueError(f"{file} holds a {type(record).__name__}, wanted an object in COCO's form.")
+    record = read_boxes(file)
     boxes = _first(record, ("annotations", "annotation"), str(file))
     if not _first(record, ("images",), str(file)):
         raise ValueError(f"{file} lists no images; wanted at least one. Is it of another split?")

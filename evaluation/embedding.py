@@ -63,8 +63,7 @@ class Bundle:
         for name in ("label", "source", "infrared_caption_key"):
             _check_length(getattr(self, name), len(self.id), name, "one for each id")
         for name in ("caption_key", "image_id", "text_id"):
-            texts = max(len(self.caption_key), len(self.image_id)) if self.text is None else len(self.text)
-            _check_length(getattr(self, name), texts, name, "one for each text")
+            _check_length(getattr(self, name), self._texts, name, "one for each text")
         if self.text is not None:
             named = len(self.image_id) or len(self.caption_key) or len(self.text) == len(self.id)
             if not named:
@@ -90,13 +89,18 @@ class Bundle:
             return self.id
         return numbered(self.caption_key)
 
+    @property
+    def _texts(self) -> int:
+        """T, where the embeddings are not given too."""
+        return max(len(self.caption_key), len(self.image_id)) if self.text is None else len(self.text)
+
     def by_row(self) -> "Bundle":
         """The same with text i of row i.
 
         Raises:
             ValueError: the texts are not one of each row.
         """
-        texts = max(len(self.caption_key), len(self.image_id)) if self.text is None else len(self.text)
+        texts = self._texts
         if len(self.image_id) == 0:
             if texts not in (0, len(self.id)):
                 raise ValueError(f"the bundle holds {texts} texts for {len(self.id)} ids; wanted one text of each id.")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..intervals.joint_interval import joint_interval
+from ..predictions import read_json
 from ..results import Metric
 from .encoder import Encoder, scene_maps
 from .figure import heat_figure, save_figure, summary_figure
@@ -113,10 +114,7 @@ def read_queries(path: Path) -> list[Query]:
     Raises:
         ValueError: It is not JSON, lacks something, repeats a query, or a region is no polygon.
     """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}. Fetch the file again.") from error
+    rows = read_json(path)
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{path} holds no list of queries; wanted [{{caption, jpg_name, points}}, ...].")
     queries = [_query(path, number, row) for number, row in enumerate(rows)]

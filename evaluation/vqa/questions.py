@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..box_sets import read_boxes
 from ..predictions import json_lines
 
 SEED = 20260726
@@ -91,13 +92,7 @@ def run_hit_uav_questions(config: HitUavQuestions) -> list[Question]:
 
 def read_hit_uav_questions(file: Path, seed: int = SEED) -> list[Question]:
     """The questions that a COCO-style file of boxes proves."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is no file; wanted boxes in COCO's form.")
-    try:
-        annotations = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file} is not JSON ({error}).") from error
-    return hit_uav_questions(annotations, seed)
+    return hit_uav_questions(read_boxes(file), seed)
 
 
 def hit_uav_questions(annotations: dict[str, Any], seed: int = SEED) -> list[Question]:
