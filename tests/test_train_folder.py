@@ -12,7 +12,6 @@ from datasets import Dataset
 from simulated_dataset import build_simulated
 from torch import nn
 
-import train.clip.validation
 from evaluation.rows import shards
 from modeling_rsclip import RSCLIPModel
 from train import train_clip
@@ -116,7 +115,7 @@ def test_a_trained_model_is_saved_though_its_last_measure_fails(
     def fail(*_: Any) -> Any:
         raise OSError("the disk with the images is gone")
 
-    monkeypatch.setattr("train.train_clip.RETRIEVAL", replace(train.clip.validation.RETRIEVAL, own=fail))
+    monkeypatch.setattr("train.train_clip.RETRIEVAL", replace(RETRIEVAL, own=fail))
     with pytest.raises(OSError, match="the disk with the images is gone"):
         fit(data, tmp_path / "run", "--validation.every-steps", 100, "--validation.rows", 2)
     RSCLIPModel.from_pretrained(tmp_path / "run" / "model")

@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from .loader import Batches
 
 ROW_IDS = "row_ids"
+NOT_FINITE = "not_finite.json"
 NAMED = 8
 
 
@@ -39,7 +40,7 @@ def stop_at(
     """The error of a step that is not finite; every process takes part, and the first writes `not_finite.json`."""
     all_ids: list[str] = gather_object(ids)
     broken: list[str] = gather_object(rows_not_finite(batch, ids))
-    path = output / "not_finite.json"
+    path = output / NOT_FINITE
     if accelerator.is_main_process:
         record = {"step": step, "what": what, "rows": all_ids, "rows_with_inputs_not_finite": broken}
         path.write_text(json.dumps(record, indent=2) + "\n")

@@ -18,7 +18,7 @@ from ..data.loader import Batches, make_loader, make_order, open_rows
 from ..data.order import RankBatches
 from ..data.row_ids import ROW_IDS, IdentifiedBatches, stop_at
 from .final_weights import FinalWeights, train_in_float32
-from .loss_curve import loss_curve
+from .loss_curve import LOSS_CURVE, loss_curve
 from .optimizer import make_optimizer
 from .pixel_levels import FinishedBatches, in_levels
 from .run_config import RunConfig, settings
@@ -168,7 +168,7 @@ def fit_program(accelerator: Accelerator, config: RunConfig, program: Program) -
             check_weights(model)
             facts = program.save(model, processor, config.output)
             entries = read_log(config.output / LOG)
-            loss_curve(config.output / "loss.png", f"{config.output.name}, {optim.steps} steps", entries)
+            loss_curve(config.output / LOSS_CURVE, f"{config.output.name}, {optim.steps} steps", entries)
             write_run(config.output, config, {"rows": len(rows), **facts, **result}, started)
 
 

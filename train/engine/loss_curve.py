@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from .run_log import Entry
 from .validation import VALIDATION
 
+LOSS_CURVE = "loss.png"
 # Okabe and Ito's palette, which colour-blind readers tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 AT_ONE = "/recall_at_1"

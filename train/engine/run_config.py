@@ -1,6 +1,5 @@
 """What the engine reads of a program's configuration."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,9 +68,12 @@ def settings(config: RunConfig) -> dict[str, Any]:
     return {name: value for name, value in flat(config).items() if not name.startswith(FREE)}
 
 
-def inputs_inside(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """What a run reads that lies in its own folder: names of settings, and paths."""
+def inputs_inside(config: RunConfig) -> dict[str, str]:
+    """Paths that a run reads and that lie in its own folder, by names of settings."""
     output = config.output.resolve()
-    for name, value in settings(config).items():
-        if isinstance(value, str) and value and Path(value).exists() and Path(value).resolve().is_relative_to(output):
-            yield name, value
+    paths = {name: value for name, value in settings(config).items() if isinstance(value, str) and value}
+    return {
+        name: path
+        for name, path in paths.items()
+        if Path(path).exists() and Path(path).resolve().is_relative_to(output)
+    }

@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
+from ..data.row_ids import NOT_FINITE
+from .loss_curve import LOSS_CURVE
 from .run_config import RunConfig, inputs_inside
+from .run_log import LOG
 from .run_state import FOLDER
 
-STOPPED = "not_finite.json"
-WRITTEN = (FOLDER, "model", "adapter", "run.json", "log.jsonl", "loss.png", STOPPED)
+WRITTEN = (FOLDER, "model", "adapter", "run.json", LOG, LOSS_CURVE, NOT_FINITE)
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "peft", "tokenizers", "numpy", "pillow")
 
 
@@ -40,14 +42,15 @@ def check_folder(config: RunConfig) -> None:
             f"{output} already holds a run. Choose another --output, or pass --overwrite, or --save.resume to go on "
             "with it."
         )
-    for name, value in inputs_inside(config) if config.overwrite else ():
-        raise ValueError(f"{name}={value!r} lies in {output}, which --overwrite replaces; choose another --output.")
+    if config.overwrite and (inside := inputs_inside(config)):
+        listed = ", ".join(f"{name}={value!r}" for name, value in inside.items())
+        raise ValueError(f"{listed} lies in {output}, which --overwrite replaces; choose another --output.")
 
 
 def prepare_folder(output: Path, resume: bool) -> None:
     """Makes the run's folder; what an earlier run wrote is removed, unless it is gone on with. Other files stay."""
     output.mkdir(parents=True, exist_ok=True)
-    for name in (STOPPED,) if resume else WRITTEN:
+    for name in (NOT_FINITE,) if resume else WRITTEN:
         path = output / name
         if path.is_dir():
             shutil.rmtree(path)
